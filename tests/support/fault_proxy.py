@@ -37,6 +37,8 @@ _CHUNK = 65536
 
 def _reset(stream: trio.SocketStream) -> None:
     """Close so that the peer sees a reset, not an orderly end."""
+    if stream.socket.fileno() == -1:
+        return
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
 
