@@ -1,0 +1,45 @@
+"""Configuration: TOML file, environment and command line into frozen structs, with every error named at once.
+
+Law of this package: a leaf. It imports collabd.errors and nothing else of the project.
+"""
+
+from collabd.config.checks import is_loopback
+from collabd.config.reading import load_config
+from collabd.config.settings import Setting, settings
+from collabd.config.tables import (
+    Admin,
+    Auth,
+    Client,
+    Config,
+    Events,
+    Limits,
+    Logging,
+    Presence,
+    Runs,
+    Server,
+    Storage,
+    WebSocket,
+    default_data_dir,
+    parse_address,
+)
+
+__all__ = [
+    "Admin",
+    "Auth",
+    "Client",
+    "Config",
+    "Events",
+    "Limits",
+    "Logging",
+    "Presence",
+    "Runs",
+    "Server",
+    "Setting",
+    "Storage",
+    "WebSocket",
+    "default_data_dir",
+    "is_loopback",
+    "load_config",
+    "parse_address",
+    "settings",
+]
