@@ -1,0 +1,161 @@
+"""The `collabd` command: what an operator types, and the exit status that scripts and service managers see.
+
+Law of this file: it parses arguments, prints, and exits; the work is done elsewhere and imported when a command runs,
+so that `collabd serve` starts fast. Commands of the client live in collabd.client_commands.
+
+Exit status: 0 done, 1 failed, 2 wrong usage or a configuration that cannot be used (restarting will not help).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from collabd import __version__
+from collabd.errors import CollabdError, ConfigError
+
+if TYPE_CHECKING:
+    from collabd.config import Config
+
+FAILED = 1
+UNUSABLE = 2
+SYSTEM_CONFIG = Path("/etc/collabd/collabd.toml")
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Configuration file [default: $COLLABD_CONFIG, else /etc/collabd/collabd.toml if it can be read, else none]",
+)
+
+
+class CommandsOnDemand(click.Group):
+    """A group that imports the client's commands only when one of them, or the list of all, is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All command names."""
+        return sorted([*super().list_commands(ctx), *self._client_commands()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        return super().get_command(ctx, cmd_name) or self._client_commands().get(cmd_name)
+
+    @staticmethod
+    def _client_commands() -> dict[str, click.Command]:
+        if importlib.util.find_spec("collabd.client_commands") is None:
+            return {}
+        commands: list[click.Command] = importlib.import_module("collabd.client_commands").commands
+        return {command.name: command for command in commands if command.name}
+
+
+@click.group(cls=CommandsOnDemand, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Shared, durable, ordered AI runs: people and agents edit one run live."""
+
+
+@cli.command()
+@config_option
+@click.option("--bind", metavar="HOST:PORT", help="Address to listen on; port 0 picks a free one.")
+@click.option("--data-dir", metavar="DIR", help="Directory of the database.")
+def serve(config_file: Path | None, bind: str | None, data_dir: str | None) -> NoReturn:
+    """Run the daemon until SIGTERM or Ctrl-C."""
+    options = {"server.bind": bind, "storage.data_dir": data_dir}
+    try:
+        config = _load(find_config(config_file), {name: text for name, text in options.items() if text is not None})
+    except ConfigError as error:
+        _fail_with(error)
+    from collabd.daemon import run_daemon
+
+    sys.exit(run_daemon(config))
+
+
+@cli.command("check-config")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check_config(config_file: Path | None, as_json: bool) -> None:
+    """Check the configuration and name every error in it (exit status 2)."""
+    path = find_config(config_file)
+    file = None if path is None else str(path)
+    try:
+        config = _load(path)
+    except ConfigError as error:
+        if not as_json:
+            _fail_with(error)
+        click.echo(json.dumps({"ok": False, "file": file, "problems": error.problems}, indent=2))
+        sys.exit(UNUSABLE)
+    if as_json:
+        click.echo(json.dumps({"ok": True, "file": file, "settings": _values(config)}, indent=2))
+    else:
+        click.echo(_summary(config, file))
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"collabd {__version__}")
+
+
+def find_config(given: Path | None) -> Path | None:
+    """The configuration file to read: the one given, else $COLLABD_CONFIG, else the system's, else none.
+
+    One that was named must exist; the system's may be absent or another user's.
+    """
+    if given is not None:
+        return given
+    if named := os.environ.get("COLLABD_CONFIG"):
+        return Path(named)
+    return SYSTEM_CONFIG if os.access(SYSTEM_CONFIG, os.R_OK) else None
+
+
+def _load(path: Path | None, options: dict[str, str] | None = None) -> Config:
+    from collabd.config import load_config
+
+    return load_config(path, os.environ, options=options)
+
+
+def _fail_with(error: ConfigError) -> NoReturn:
+    for problem in error.problems:
+        click.echo(f"collabd: {problem}", err=True)
+    sys.exit(UNUSABLE)
+
+
+def _values(config: Config) -> dict[str, Any]:
+    """Every setting by name. Nothing in the configuration is a secret: secrets stand in files that it names."""
+    import msgspec
+
+    plain: dict[str, dict[str, Any]] = msgspec.to_builtins(config, enc_hook=str)
+    return {f"{table}.{key}": value for table, keys in plain.items() for key, value in keys.items()}
+
+
+def _summary(config: Config, file: str | None) -> str:
+    from collabd.config import Config
+
+    defaults = _values(Config())
+    changed = [name for name, value in _values(config).items() if value != defaults[name]]
+    return "\n".join(
+        [
+            f"OK: {file or 'no configuration file, all defaults'}",
+            f"  listens on  {config.server.bind}{' with TLS' if config.server.tls_certificate else ''}",
+            f"  keeps data  {config.storage.data_dir}",
+            f"  lets in     {config.auth.mode}",
+            f"  changed     {', '.join(changed) or 'nothing'}",
+        ]
+    )
+
+
+def main() -> NoReturn:
+    """Entry point of the `collabd` script and of `python -m collabd`."""
+    try:
+        cli(prog_name="collabd")
+    except CollabdError as error:
+        click.echo(f"collabd: {error}", err=True)
+        sys.exit(FAILED)
+    raise AssertionError("click exits by itself")
