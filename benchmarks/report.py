@@ -1,0 +1,128 @@
+"""Turns measured rounds into results.json and a Markdown table. Law: arithmetic and text only; measures nothing."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.workloads import WORKLOADS, Goal, Workload
+
+# workload → server → figure → one value a round
+Results = dict[str, dict[str, dict[str, list[float]]]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal held against what was measured. `value` is the median over rounds, `low` and `high` the spread."""
+
+    workload: Workload
+    goal: Goal
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the median keeps the bound."""
+        return self.value <= self.goal.limit if self.goal.at_most else self.value >= self.goal.limit
+
+
+def machine() -> dict[str, Any]:
+    """The machine's kind, without its name: processor, cores, memory in GiB, kernel, Python."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "memory_GiB": round(memory, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def goal_values(goal: Goal, servers: dict[str, dict[str, list[float]]]) -> list[float]:
+    """One value a round: the figure, or its ratio to the peer's of the same round."""
+    mine = servers.get("collabd", {}).get(goal.figure, [])
+    if goal.against is None:
+        return mine
+    theirs = servers.get(goal.against, {}).get(goal.figure, [])
+    return [a / b for a, b in zip(mine, theirs, strict=False)]
+
+
+def verdicts(results: Results) -> Iterable[Verdict]:
+    """Every goal that the results can be held against."""
+    for name, servers in results.items():
+        for goal in WORKLOADS[name].goals:
+            if values := goal_values(goal, servers):
+                yield Verdict(WORKLOADS[name], goal, statistics.median(values), min(values), max(values))
+
+
+def number(value: float) -> str:
+    """A figure with about three digits that mean something."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def spread(values: list[float]) -> str:
+    """Median, and the range over the rounds."""
+    middle = number(statistics.median(values))
+    return f"{middle} ({number(min(values))} – {number(max(values))})" if len(values) > 1 else middle
+
+
+def goals_table(results: Results) -> str:
+    """Goal by goal: what was reached."""
+    lines = ["| workload | goal | measured: median (range) | reached |", "|---|---|---|---|"]
+    for verdict in verdicts(results):
+        text = f"{number(verdict.value)} ({number(verdict.low)} – {number(verdict.high)})"
+        times = " ×" if verdict.goal.against else ""
+        reached = "yes" if verdict.is_met else "**no**"
+        lines.append(f"| {verdict.workload.title} | {verdict.goal.text} | {text}{times} | {reached} |")
+    return "\n".join(lines)
+
+
+def figures_table(results: Results, names: Iterable[str]) -> str:
+    """All figures of these workloads, a row for each workload and server."""
+    lines = ["| workload | server | figures: median (range) |", "|---|---|---|"]
+    for name in names:
+        for server, figures in results[name].items():
+            text = "; ".join(f"{figure} {spread(values)}" for figure, values in figures.items() if any(values))
+            lines.append(f"| {WORKLOADS[name].title} | {server} | {text} |")
+    return "\n".join(lines)
+
+
+def markdown(results: Results, about: dict[str, Any], missing: dict[str, str]) -> str:
+    """The whole page."""
+    here = about["machine"]
+    parts = [
+        "# Benchmark results",
+        f"{here['processor']}, {here['cores']} cores, {here['memory_GiB']} GiB, Linux {here['kernel']},"
+        f" Python {here['python']}; {about['rounds']} rounds of {about['seconds']} s, servers in turns.",
+    ]
+    parts += [f"**MISSING: {what}**: {why}" for what, why in missing.items()]
+    parts += ["## Goals", goals_table(results), "## All figures", figures_table(results, results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write(results: Results, about: dict[str, Any], missing: dict[str, str], json_file: Path, table_file: Path) -> None:
+    """Write both files."""
+    document = {"about": about, "missing": missing, "workloads": results}
+    json_file.write_text(json.dumps(rounded(document), indent=1, ensure_ascii=False) + "\n")
+    table_file.write_text(markdown(results, about, missing))
+
+
+def rounded(value: Any) -> Any:
+    """The same document with floats cut to four digits that mean something."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return [rounded(inner) for inner in value] if isinstance(value, list) else value
