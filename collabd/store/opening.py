@@ -202,7 +202,8 @@ def _refuse_other_schema(path: Path, connection: sqlite3.Connection) -> None:
 def _refuse_damage(path: Path, connection: sqlite3.Connection) -> None:
     (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != b"ok":
-        raise DatabaseUnusable(f"{path}: damaged ({finding.decode(errors='replace')}); restore a backup")
+        in_one_line = " ".join(finding.decode(errors="replace").split())
+        raise DatabaseUnusable(f"{path}: damaged ({in_one_line}); restore a backup")
 
 
 def _connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
