@@ -1,0 +1,104 @@
+"""The direction of imports: routes → hub → store → protocol, skipping downwards allowed (docs/architecture.md).
+
+An import counts wherever it stands: in a function and under TYPE_CHECKING too, since knowing a type is knowing.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "collabd"
+
+# What each part may know of the project. A part is a package or module directly below collabd; collabd itself
+# (the version) is nobody's secret. The daemon sees everything and nobody but the command line sees the daemon.
+LEAVES = {"errors", "config", "metrics", "auth"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "metrics": {"errors"},
+    "notify": {"errors"},
+    "config": {"errors"},
+    "auth": {"errors", "config"},
+    "protocol": {"errors"},
+    "store": LEAVES | {"protocol"},
+    "hub": LEAVES | {"protocol", "store"},
+    "gateway": LEAVES | {"protocol", "hub"},
+    "routes": LEAVES | {"protocol", "store", "hub"},
+    "client": {"errors", "protocol"},
+    "client_commands": {"errors", "config", "protocol", "client"},
+    "daemon": LEAVES | {"notify", "protocol", "store", "hub", "gateway", "routes"},
+    "cli": {"errors", "config", "daemon", "client_commands"},
+    "__main__": {"cli"},
+}
+
+# Libraries that only some parts may know, so that each can be replaced in one place.
+ONLY_IN: dict[str, set[str]] = {
+    "sqlite3": {"store"},
+    "sqlite_utils": {"store"},
+    "quart": {"routes"},
+    "quart_trio": {"routes"},
+    "hypercorn": {"gateway", "daemon"},
+    "trio_websocket": {"client", "client_commands"},
+    "asyncio": set(),
+}
+
+# Parts without Trio: what they do needs neither a clock nor a task, and their tests need no event loop.
+WITHOUT_TRIO = {"errors", "metrics", "config", "protocol", "cli", "__main__"}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+each_module = pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+
+
+def part_of(module: Path) -> str:
+    """The part of the project that a file belongs to."""
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(source: str) -> Iterator[str]:
+    """Every module that a source text names in an import, with what is taken from it: `a.b` for `from a import b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute, so that they can be read and searched"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_known_to(module: Path) -> set[str]:
+    """The parts of the project that a file imports."""
+    names = [name.split(".") for name in imports_of(module.read_text())]
+    known = {name[1] for name in names if name[0] == "collabd" and len(name) > 1}
+    return {name for name in known if not name.startswith("__")} - {part_of(module)}
+
+
+@each_module
+def test_a_part_knows_only_what_lies_below_it(module: Path) -> None:
+    """A new part, or a new arrow, is a decision: it is made in MAY_IMPORT and in docs/architecture.md."""
+    part = part_of(module)
+    allowed = MAY_IMPORT["daemon"] if part == "__init__" else MAY_IMPORT[part]
+    assert parts_known_to(module) <= allowed
+
+
+@each_module
+def test_a_library_is_known_only_where_it_belongs(module: Path) -> None:
+    """Only the store knows SQLite, only the web shell Quart, only the gateway Hypercorn's insides."""
+    part = part_of(module)
+    libraries = {name.split(".")[0] for name in imports_of(module.read_text())}
+    assert {library for library in libraries if part not in ONLY_IN.get(library, {part})} == set()
+    assert not (part in WITHOUT_TRIO and "trio" in libraries)
+
+
+def test_every_part_is_placed() -> None:
+    """A part that MAY_IMPORT forgets would be free to know everything."""
+    assert {part_of(module) for module in MODULES} - {"__init__"} <= set(MAY_IMPORT)
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    """The rules above are worth what this finds."""
+    source = "import a.b\nfrom c import d, e\ndef f():\n    from g.h import i\nif TYPE_CHECKING:\n    import j\n"
+    assert set(imports_of(source)) == {"a.b", "c.d", "c.e", "g.h.i", "j"}
+    with pytest.raises(AssertionError):
+        list(imports_of("from . import x"))
