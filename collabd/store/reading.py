@@ -15,7 +15,7 @@ import msgspec
 from collabd.errors import DamagedEvent
 from collabd.store.faults import is_damage, read_error
 from collabd.store.interface import EventPage, RunHead, StoredEvent
-from collabd.store.rows import EVENT_AS_JSON, decode_events
+from collabd.store.rows import EVENT_AS_JSON, UnreadableRows, decode_as, decode_events
 
 _MESSAGES = "persisted_collaboration_messages"
 _RUN_AS_JSON = (
@@ -68,9 +68,9 @@ def read_page(connection: sqlite3.Connection, query: Query) -> EventPage:
         f" json_group_array({EVENT_AS_JSON})) FROM ({_page(where, query.max_bytes)})"
     )
     try:
-        page = msgspec.json.decode(_rows(connection, statement, values), type=_Page)
+        page = decode_as(_Page, _rows(connection, statement, values))
         events = sorted(decode_events(query.run_id, bytes(page.events)), key=_number)
-    except (msgspec.DecodeError, sqlite3.Error) as error:
+    except (UnreadableRows, sqlite3.Error) as error:
         _raise_damage(connection, _MESSAGES, query.run_id, error)
     oldest = page.oldest or 1
     if not query.is_filtered:
@@ -127,7 +127,10 @@ def read_critical_flags(connection: sqlite3.Connection, run_id: str) -> bytes:
     """Store.critical_flags."""
     pairs = "json_group_array(json_array(sequence_number, is_critical))"
     statement = f"SELECT {pairs} FROM {_MESSAGES} WHERE run_id = ? ORDER BY sequence_number"
-    flags = sorted(msgspec.json.decode(_rows(connection, statement, (run_id,)), type=list[tuple[int, int]]))
+    try:
+        flags = sorted(decode_as(list[tuple[int, int]], _rows(connection, statement, (run_id,))))
+    except (UnreadableRows, sqlite3.Error) as error:
+        _raise_damage(connection, _MESSAGES, run_id, error)
     numbers = [number for number, _ in flags]
     _refuse_holes(run_id, numbers, min(numbers, default=0))
     return bytes(critical == 1 for _, critical in flags)
@@ -144,7 +147,7 @@ def _events(
 ) -> list[StoredEvent]:
     try:
         return sorted(decode_events(run_id, _rows(connection, statement, values)), key=_number)
-    except (msgspec.DecodeError, sqlite3.Error) as error:
+    except (UnreadableRows, sqlite3.Error) as error:
         _raise_damage(connection, table, run_id, error)
 
 
@@ -160,7 +163,7 @@ def _rows(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...
 
 
 def _run_heads(rows: bytes) -> list[RunHead]:
-    return [RunHead(*row) for row in msgspec.json.decode(rows, type=list[tuple[str, int, int, int]])]
+    return [RunHead(*row) for row in decode_as(list[tuple[str, int, int, int]], rows)]
 
 
 def _refuse_holes(run_id: str, numbers: list[int], first: int) -> None:
@@ -170,7 +173,7 @@ def _refuse_holes(run_id: str, numbers: list[int], first: int) -> None:
 
 
 def _raise_damage(
-    connection: sqlite3.Connection, table: str, run_id: str, error: msgspec.DecodeError | sqlite3.Error
+    connection: sqlite3.Connection, table: str, run_id: str, error: UnreadableRows | sqlite3.Error
 ) -> NoReturn:
     """Find the event that made a whole page unreadable, row by row: slow, and never needed on a sound disk."""
     if isinstance(error, sqlite3.Error) and not is_damage(error):
@@ -181,7 +184,7 @@ def _raise_damage(
     try:
         for (number,) in connection.execute(every, (run_id,)).fetchall():
             decode_events(run_id, _rows(connection, one, (run_id, number)))
-    except (msgspec.DecodeError, sqlite3.Error):
+    except (UnreadableRows, sqlite3.Error):
         raise DamagedEvent(run_id, number) from error
     # Each event is sound by itself: the damage is in what leads to them.
     raise DamagedEvent(run_id, 0) from error

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
 import trio
 
 from collabd.errors import StorageFailed, StorageUnavailable
@@ -33,6 +32,7 @@ from collabd.store.opening import (
     open_reader,
     wal_path,
 )
+from collabd.store.rows import UnreadableRows
 
 logger = logging.getLogger("collabd.store")
 
@@ -151,7 +151,7 @@ class SqliteStore:
         try:
             connection = self._reader()
             result = work(connection)
-        except (sqlite3.Error, msgspec.DecodeError) as error:
+        except (sqlite3.Error, UnreadableRows) as error:
             raise read_error(error) from error
         self._idle_readers.append(connection)
         return result
