@@ -7,10 +7,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks import quick, report
+from benchmarks import floor, plot, quick, report
 from benchmarks.generator import LoadFailed
 from benchmarks.install import Missing, load_generator
-from benchmarks.paths import RESULTS_JSON, RESULTS_TABLE
+from benchmarks.paths import PLOT, RESULTS_JSON, RESULTS_TABLE
 from benchmarks.report import Results
 from benchmarks.servers import KINDS
 from benchmarks.workloads import TABLE, WORKLOADS, Workload
@@ -96,10 +96,13 @@ def main() -> int:
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
         "load_average": round(os.getloadavg()[0], 1),
+        "send_us_by_bytes": {str(size): cost for size, cost in floor.table().items()},
+        "fsync_ms": floor.fsync_ms(),
     }
     print("\n" + report.markdown(results, about, missing))
     if not arguments.no_write:
         report.write(results, about, missing, RESULTS_JSON, RESULTS_TABLE)
+        plot.write(results, PLOT)
     return 1 if missing else 0
 
 

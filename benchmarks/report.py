@@ -107,6 +107,8 @@ def markdown(results: Results, about: dict[str, Any], missing: dict[str, str]) -
         f"{here['processor']}, {here['cores']} cores, {here['memory_GiB']} GiB, Linux {here['kernel']},"
         f" Python {here['python']}; {about['rounds']} rounds of {about['seconds']} s, servers in turns.",
     ]
+    sends = ", ".join(f"{int(size):,} bytes {number(cost)} µs" for size, cost in about["send_us_by_bytes"].items())
+    parts.append(f"The floor: one `send` on loopback: {sends}; one fsync {number(about['fsync_ms'])} ms.")
     parts += [f"**MISSING: {what}**: {why}" for what, why in missing.items()]
     parts += ["## Goals", goals_table(results), "## All figures", figures_table(results, results)]
     return "\n\n".join(parts) + "\n"
