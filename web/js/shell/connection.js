@@ -1,0 +1,344 @@
+/**
+ * Being connected: dialling, what the end of a socket means, coming back, polling meanwhile
+ * (docs/client-behaviour.md, R24 to R29, R33, R41 to R44, R51, R70, R71, R73).
+ *
+ * Law of this file: it moves no events and no messages; it decides which way is open, and says so to its host.
+ */
+
+/** @import { HttpAnswer, Judgement } from "../core/answers.js" */
+/** @import { Frame, PollAnswer, Position, Welcome } from "../core/types.js" */
+/** @import { Environment } from "./environment.js" */
+/** @import { End } from "./socket_link.js" */
+
+import { isPollAnswer, judge } from "../core/answers.js";
+import { closeRule } from "../core/close_codes.js";
+import { FIXED } from "../core/constants.js";
+import { Redial } from "../core/redial.js";
+import { RefusedError, UnauthorizedError } from "../errors.js";
+import { goodbye, problemOf } from "./problems.js";
+import { Poller } from "./poller.js";
+import { SocketLink } from "./socket_link.js";
+
+const EXPIRED = "it has expired or is not accepted";
+
+/**
+ * @typedef {"connecting" | "live" | "waiting" | "polling" | "closed"} ConnectionState
+ *
+ * @typedef {object} Target
+ * @property {string} url for problems: the address as the application knows it
+ * @property {import("./tokens.js").Tokens} tokens
+ * @property {() => import("../core/constants.js").Limits} limits
+ * @property {(reconnectAttempt: number, token: string | null) => {url: string, protocols: string[]}} socket
+ * @property {(position: Position | null) => Promise<HttpAnswer>} poll
+ * @property {() => Promise<HttpAnswer>} pollForReason
+ *
+ * @typedef {object} Host
+ * @property {() => Position | null} position
+ * @property {(welcome: Welcome, link: SocketLink) => void} onLive
+ * @property {(frame: Frame) => void} onFrame
+ * @property {(code: number) => void} onLost the live socket ended
+ * @property {() => void} onFallback polling begins
+ * @property {(answer: PollAnswer, asked: Position | null, tookMs: number) => void} onPolled
+ * @property {(state: ConnectionState) => void} onState
+ * @property {(problem: import("../errors.js").CollabdError | null) => void} onProblem
+ * @property {(error: import("../errors.js").CollabdError) => void} onGivenUp
+ */
+
+export class Connection {
+  /**
+   * @param {Environment} env
+   * @param {Target} target
+   * @param {Host} host
+   */
+  constructor(env, target, host) {
+    this.env = env;
+    this.target = target;
+    this.host = host;
+    this.redial = new Redial();
+    this.closed = false;
+    this.fallback = false;
+    /** @type {SocketLink | null} live, or on its way to be */
+    this.link = null;
+    this.dialling = 0;
+    /** @type {number | null} when the socket that is live got its WELCOME */
+    this.liveSince = null;
+    /** @type {number | null} when a DRAIN lets the client come back */
+    this.drainedUntil = null;
+    this.rateLimitedMs = 10_000;
+    /** @type {string | null} the token of the newest try */
+    this.shownToken = null;
+    /** @type {any} */
+    this.timer = null;
+    /** @type {any} */
+    this.drainTimer = null;
+    this.poller = new Poller(env, () => target.limits().pollingIntervalMs, {
+      position: () => host.position(),
+      ask: (position) => target.poll(position),
+      onAnswer: (answer, asked, tookMs) => this.#polled(answer, asked, tookMs),
+      onTrouble: (judgement, answer) => this.#pollTrouble(judgement, answer),
+      mayAsk: () => this.#mayTry(),
+    });
+  }
+
+  start() {
+    void this.#dial();
+  }
+
+  /** Leave, and never come back. @returns {Promise<void>} done when the server has closed too, or did not in time */
+  close() {
+    const { link } = this;
+    this.#shutDown(1000);
+    return link === null ? Promise.resolve() : link.gone;
+  }
+
+  /** The live socket is of no use any more (R20, R35, R65): drop it and come back with backoff. */
+  drop() {
+    this.link?.drop();
+  }
+
+  /** R18, R66: drop the socket of the client's own will, and come back at once. */
+  comeBackNow() {
+    if (this.closed) return;
+    this.#abandon(1001);
+    this.#schedule({ atOnce: true });
+    this.poller.hurry();
+  }
+
+  /** The page became visible or got a network, which is a reason to try at once (R26). */
+  hurry() {
+    if (this.closed || this.liveSince !== null) return;
+    this.poller.hurry();
+    if (this.link === null && this.timer !== null) this.#schedule({ atOnce: true });
+  }
+
+  /** R33. @param {number} retryAfterMs */
+  draining(retryAfterMs) {
+    this.drainedUntil = this.env.now() + retryAfterMs;
+    this.drainTimer = this.env.setTimeout(() => this.link?.drop(), FIXED.drainWaitMs);
+  }
+
+  /** @param {number} retryAfterMs of a rate_limited ERROR; 4429 goes by the last one */
+  rateLimited(retryAfterMs) {
+    this.rateLimitedMs = retryAfterMs;
+  }
+
+  /** The token was refused on the live connection (R51): come back with a fresh one, or not at all. */
+  tokenRefused() {
+    const used = this.target.tokens.token;
+    this.#abandon(1001);
+    this.#comeBackWithToken(used, EXPIRED);
+  }
+
+  /**
+   * A publish was refused as a whole (R78).
+   * @param {Judgement} judgement
+   * @param {HttpAnswer} answer
+   */
+  publishRefused(judgement, answer) {
+    if (judgement.kind === "token" || judgement.code === "run_not_found") this.#pollTrouble(judgement, answer);
+  }
+
+  /** Called about once a second while live. @param {number} now */
+  look(now) {
+    if (this.liveSince !== null && now - this.liveSince >= FIXED.stableAfterMs) this.redial.stable();
+  }
+
+  #mayTry() {
+    return !(this.env.page.isHidden() && this.env.page.isOffline());
+  }
+
+  async #dial() {
+    this.env.clearTimeout(this.timer);
+    this.timer = null;
+    const dialling = ++this.dialling;
+    if (!this.fallback) this.host.onState("connecting");
+    let token;
+    try {
+      token = await this.target.tokens.current();
+    } catch (problem) {
+      if (dialling === this.dialling) this.#failed(problemOf(problem, this.target.url));
+      return;
+    }
+    if (dialling !== this.dialling) return;
+    this.shownToken = token;
+    const { url, protocols } = this.target.socket(this.redial.begin(), token);
+    this.link = new SocketLink(
+      this.env,
+      { url, protocols, asked: this.host.position() },
+      {
+        onWelcome: (welcome) => this.#welcomed(welcome),
+        onFrame: (frame) => this.host.onFrame(frame),
+        onEnd: (end) => this.#ended(end),
+      },
+    );
+  }
+
+  /** @param {Welcome} welcome */
+  #welcomed(welcome) {
+    this.poller.stop();
+    this.fallback = false;
+    this.liveSince = this.env.now();
+    this.redial.welcomed();
+    this.target.tokens.worked();
+    this.host.onProblem(null);
+    this.host.onState("live");
+    this.host.onLive(welcome, /** @type {SocketLink} */ (this.link));
+  }
+
+  /** @param {End} end */
+  #ended(end) {
+    const wasStable = this.liveSince !== null && this.env.now() - this.liveSince >= FIXED.stableAfterMs;
+    if (wasStable) this.redial.stable();
+    this.#forgetLink(end.code);
+    if (!end.opened) {
+      void this.#askWhy();
+      return;
+    }
+    if (end.problem !== "") {
+      this.#failed(problemOf(end.problem, this.target.url));
+      return;
+    }
+    this.#goBy(end.code, wasStable);
+  }
+
+  /**
+   * @param {number} code
+   * @param {boolean} wasStable
+   */
+  #goBy(code, wasStable) {
+    const rule = closeRule(code);
+    const drained = this.drainedUntil;
+    this.drainedUntil = null;
+    if (drained !== null) {
+      this.redial.told(drained);
+      this.#schedule({ atOnce: true });
+    } else if (rule.act === "stop") {
+      this.#giveUp(goodbye(/** @type {string} */ (rule.why)));
+    } else if (rule.act === "token") {
+      this.#comeBackWithToken(this.shownToken, EXPIRED);
+    } else {
+      if (code === 4429) this.redial.told(this.env.now() + this.rateLimitedMs);
+      if (rule.failure && !wasStable) this.redial.failed();
+      this.#schedule({});
+    }
+  }
+
+  /** R43: a browser cannot see why a handshake failed, and the poll route makes the same checks. */
+  async #askWhy() {
+    const dialling = this.dialling;
+    const answer = await this.target.pollForReason();
+    if (dialling !== this.dialling || this.closed) return;
+    const judgement = judge(answer, isPollAnswer);
+    if (this.#goByStatus(judgement, answer)) return;
+    if (judgement.kind === "later") this.redial.told(this.env.now() + judgement.retryAfterMs);
+    if (judgement.failure) this.redial.failed();
+    this.host.onProblem(problemOf(judgement, this.target.url, answer.cause));
+    this.#schedule({});
+  }
+
+  /**
+   * @param {Judgement} judgement
+   * @param {HttpAnswer} answer
+   * @returns {boolean} whether that settled it
+   */
+  #goByStatus({ kind, code, message }, { token = null }) {
+    if (kind === "refused") this.#giveUp(new RefusedError(code, message));
+    else if (kind === "token") this.#comeBackWithToken(token, message);
+    else return false;
+    return true;
+  }
+
+  /**
+   * @param {string | null} used the token that was refused
+   * @param {string} why
+   */
+  #comeBackWithToken(used, why) {
+    if (this.target.tokens.refused(used)) this.#schedule({});
+    else this.#giveUp(new UnauthorizedError(why));
+  }
+
+  /** @param {import("../errors.js").CollabdError | null} problem */
+  #failed(problem) {
+    this.redial.failed();
+    this.host.onProblem(problem);
+    this.#schedule({});
+  }
+
+  /** @param {{atOnce?: boolean}} how */
+  #schedule({ atOnce = false }) {
+    if (this.closed) return;
+    if (!this.fallback && this.redial.shouldPoll(this.target.limits().maxReconnectAttempts)) this.#fallBack();
+    if (!this.fallback) this.host.onState("waiting");
+    const now = this.env.now();
+    const at = this.redial.nextAt(now, this.env.random, { fallback: this.fallback, atOnce });
+    this.env.clearTimeout(this.timer);
+    this.timer = this.env.setTimeout(() => this.#due(), at - now);
+  }
+
+  /** R27: hidden and offline, the try waits until the page tells of a change (`hurry`). */
+  #due() {
+    if (this.#mayTry()) void this.#dial();
+  }
+
+  #fallBack() {
+    this.fallback = true;
+    this.host.onState("polling");
+    this.host.onFallback();
+    this.poller.start();
+  }
+
+  /**
+   * @param {PollAnswer} answer
+   * @param {Position | null} asked
+   * @param {number} tookMs
+   */
+  #polled(answer, asked, tookMs) {
+    this.target.tokens.worked();
+    this.host.onProblem(null);
+    this.host.onPolled(answer, asked, tookMs);
+  }
+
+  /**
+   * @param {Judgement} judgement
+   * @param {HttpAnswer} answer
+   */
+  #pollTrouble(judgement, answer) {
+    if (judgement.kind === "refused") this.#giveUp(new RefusedError(judgement.code, judgement.message));
+    else if (judgement.kind !== "token") this.host.onProblem(problemOf(judgement, this.target.url, answer.cause));
+    else if (!this.target.tokens.refused(answer.token ?? null)) this.#giveUp(new UnauthorizedError(judgement.message));
+    return !this.closed;
+  }
+
+  /** @param {import("../errors.js").CollabdError} error */
+  #giveUp(error) {
+    if (this.closed) return;
+    this.#shutDown(1000);
+    this.host.onGivenUp(error);
+  }
+
+  /** @param {number} code */
+  #abandon(code) {
+    this.link?.abandon(code);
+    this.#forgetLink(code);
+  }
+
+  /** @param {number} code */
+  #forgetLink(code) {
+    const wasLive = this.liveSince !== null;
+    this.link = null;
+    this.liveSince = null;
+    this.env.clearTimeout(this.drainTimer);
+    if (wasLive) this.host.onLost(code);
+  }
+
+  /** @param {number} code */
+  #shutDown(code) {
+    if (this.closed) return;
+    this.closed = true;
+    this.dialling += 1;
+    this.poller.stop();
+    this.#abandon(code);
+    this.env.clearTimeout(this.timer);
+    this.host.onState("closed");
+  }
+}

@@ -1,0 +1,359 @@
+/**
+ * One user in one run: what comes in, what goes out, and how it does.
+ *
+ * Law of this file: it joins the parts and decides nothing that a part can decide.
+ */
+
+/** @import { Limits } from "../core/constants.js" */
+/** @import { CollabEvent, Frame, Welcome } from "../core/types.js" */
+/** @import { CollabdError } from "../errors.js" */
+/** @import { ConnectionState } from "./connection.js" */
+/** @import { Environment } from "./environment.js" */
+/** @import { Reset } from "./incoming.js" */
+/** @import { StorageOption } from "./open_queue.js" */
+/** @import { SocketLink } from "./socket_link.js" */
+/** @import { TokenOption } from "./tokens.js" */
+
+import { DEFAULT_LIMITS } from "../core/constants.js";
+import { healthReport } from "../core/health.js";
+import { checkSize, encodeMessage } from "../core/message.js";
+import { NOBODY } from "../core/presence.js";
+import { ClosedError } from "../errors.js";
+import { Connection } from "./connection.js";
+import { CursorPace } from "./cursor_pace.js";
+import { Http } from "./http.js";
+import { Incoming } from "./incoming.js";
+import { LiveSocket } from "./live_socket.js";
+import { Outgoing } from "./outgoing.js";
+import { PollingSide } from "./polling_side.js";
+import { Routes } from "./routes.js";
+import { Tokens } from "./tokens.js";
+import { View } from "./view.js";
+
+/**
+ * @typedef {object} SessionPlan
+ * @property {string} base canonical address of the server
+ * @property {string} runId canonical
+ * @property {string} userId
+ * @property {TokenOption | undefined} token
+ * @property {StorageOption} storage
+ * @property {Partial<Limits>} limits what the application set
+ * @property {number} maxQueuedMessages
+ * @property {number} maxQueuedBytes
+ * @property {number} eventLimit
+ *
+ * @typedef {object} SessionHandlers
+ * @property {(event: CollabEvent) => void} onEvent
+ * @property {(reset: Reset) => void} onReset
+ * @property {() => void} onJoined
+ * @property {(problem: CollabdError) => void} onProblem
+ * @property {(error: CollabdError) => void} onGivenUp
+ * @property {() => void} onClosed close() was called
+ */
+
+const RATE_LIMIT_PAUSE_MS = 1_000;
+
+export class Session {
+  /**
+   * @param {Environment} env
+   * @param {SessionPlan} plan
+   * @param {SessionHandlers} handlers
+   */
+  constructor(env, plan, handlers) {
+    this.env = env;
+    this.plan = plan;
+    this.handlers = handlers;
+    this.view = new View(plan.runId, plan.userId, plan.eventLimit);
+    /** @type {Partial<Limits>} what the server says */
+    this.told = {};
+    this.askedConfig = false;
+    /** @type {CollabdError | null} why nothing can be sent any more */
+    this.ended = null;
+    this.tokens = new Tokens(env, plan.token);
+    this.routes = new Routes(new Http(env, plan.base, plan.runId, this.tokens), plan);
+    this.cursor = new CursorPace(env);
+    /** @type {LiveSocket | null} */
+    this.live = null;
+    this.incoming = this.#makeIncoming();
+    this.outgoing = this.#makeOutgoing();
+    this.connection = this.#makeConnection();
+    this.pollingSide = new PollingSide(env, this.routes, this.cursor, {
+      onRefused: (judgement, answer) => this.connection.publishRefused(judgement, answer),
+      healthReport: () => healthReport(this.view.health.peek()),
+    });
+    this.stopWatching = env.page.watch((change) => this.#pageChanged(change));
+    this.connection.start();
+  }
+
+  /** @returns {Limits} the application's word first, then the server's */
+  limits() {
+    return { ...DEFAULT_LIMITS, ...this.told, ...this.plan.limits };
+  }
+
+  get messages() {
+    return this.outgoing.log.list;
+  }
+
+  /**
+   * @param {string} eventType
+   * @param {unknown} data
+   */
+  send(eventType, data) {
+    if (this.ended !== null) throw this.ended;
+    return this.outgoing.send(eventType, data);
+  }
+
+  /** @param {unknown} data */
+  sendCursorMove(data) {
+    if (this.ended !== null) throw this.ended;
+    const text = encodeMessage("CURSOR_MOVE", data);
+    checkSize(text, this.limits().maxMessageBytes);
+    this.cursor.move(text);
+  }
+
+  /** The application does not want to wait for a better time. @param {CollabdError} error */
+  giveUp(error) {
+    if (this.ended !== null) return;
+    void this.connection.close();
+    this.#givenUp(error);
+  }
+
+  /**
+   * Leave the run (R34).
+   * @param {number} waitMs how long to wait for queued messages
+   */
+  async close(waitMs) {
+    if (this.ended !== null) return;
+    this.ended = new ClosedError("close() was called: call connectToRun(runId) before sending");
+    this.handlers.onClosed();
+    if (waitMs > 0) await this.outgoing.drained(waitMs);
+    await this.#end();
+  }
+
+  async #end() {
+    this.stopWatching();
+    this.cursor.shut();
+    const closed = this.connection.close();
+    await this.outgoing.close();
+    await closed;
+  }
+
+  #makeIncoming() {
+    return new Incoming(this.env, this.view, {
+      askReplay: (from) => this.routes.replay(from),
+      onEvent: (event) => this.handlers.onEvent(event),
+      onReset: (reset) => this.handlers.onReset(reset),
+      onJoined: () => this.handlers.onJoined(),
+      onJoinAnew: () => this.connection.comeBackNow(),
+      onResume: () => this.connection.drop(),
+    });
+  }
+
+  #makeOutgoing() {
+    const { base, runId, userId, storage, maxQueuedMessages, maxQueuedBytes } = this.plan;
+    const queueName = `collabd:${base}|${runId}|${userId}`;
+    const limits = () => this.limits();
+    return new Outgoing(
+      this.env,
+      { queueName, storage, maxQueuedMessages, maxQueuedBytes, limits },
+      {
+        onChange: () => this.#counted(),
+        onHeldBack: () => this.connection.comeBackNow(),
+        onStorageProblem: (problem) => this.#storageProblem(problem),
+      },
+    );
+  }
+
+  #makeConnection() {
+    const target = {
+      url: this.plan.base,
+      tokens: this.tokens,
+      limits: () => this.limits(),
+      socket: (/** @type {number} */ attempt, /** @type {string | null} */ token) =>
+        this.routes.socket(this.incoming.position(), attempt, token),
+      poll: this.routes.poll.bind(this.routes),
+      pollForReason: () => this.routes.pollForReason(),
+    };
+    return new Connection(this.env, target, {
+      position: () => this.incoming.position(),
+      onLive: (welcome, link) => this.#liveNow(welcome, link),
+      onFrame: (frame) => this.#heard(frame),
+      onLost: (code) => this.#lost(code),
+      onFallback: () => this.#fellBack(),
+      onPolled: (answer, asked, tookMs) => this.#polled(answer, asked, tookMs),
+      onState: (state) => this.#stateIs(state),
+      onProblem: (problem) => this.#problemIs(problem),
+      onGivenUp: (error) => this.#givenUp(error),
+    });
+  }
+
+  /**
+   * @param {Welcome} welcome
+   * @param {SocketLink} link
+   */
+  #liveNow(welcome, link) {
+    const { sessionId, heartbeatIntervalMs, maxMessageBytes } = welcome;
+    this.routes.sessionId = sessionId;
+    this.#toldLimits({ heartbeatIntervalMs, maxMessageBytes });
+    this.live = new LiveSocket(
+      this.env,
+      link,
+      { heartbeatIntervalMs: this.limits().heartbeatIntervalMs, tokens: this.tokens },
+      {
+        lastSequence: () => this.incoming.position()?.sequence ?? 0,
+        healthReport: () => healthReport(this.view.health.peek()),
+        onLatency: (latency) => this.view.count({ latency }),
+        onLook: (now) => this.#look(now),
+        onSilent: () => this.connection.drop(),
+        onProblem: (problem) => this.#problemIs(problem),
+      },
+    );
+    if (typeof welcome.serverTime === "number") this.tokens.hear(welcome.serverTime);
+    this.view.count({ welcomes: this.view.counts.welcomes + 1 });
+    this.incoming.welcome(welcome);
+    this.#beginBeat();
+    this.outgoing.open({ batch: false, send: (text) => link.send(text) });
+    this.cursor.open((text) => link.send(text));
+    void this.#askConfig();
+  }
+
+  /** @param {Frame} frame */
+  #heard(frame) {
+    this.live?.heard(frame);
+    const handle = FRAMES[frame.eventType];
+    if (handle === undefined) this.incoming.event(/** @type {any} */ (frame));
+    else handle(this, frame);
+    this.#beginBeat();
+  }
+
+  #beginBeat() {
+    if (this.incoming.whole) this.live?.begin();
+  }
+
+  /** @param {Frame} frame */
+  refused(frame) {
+    const { code, clientMessageId, retryAfterMs } = frame.data;
+    if (code === "rate_limited") this.#rateLimited(retryAfterMs ?? RATE_LIMIT_PAUSE_MS, clientMessageId === undefined);
+    this.outgoing.answered(frame);
+    if (code === "unauthorized" && clientMessageId !== undefined) this.connection.tokenRefused();
+  }
+
+  /**
+   * @param {number} pauseMs
+   * @param {boolean} everything no message was named: cursors and health reports wait too (R19)
+   */
+  #rateLimited(pauseMs, everything) {
+    this.connection.rateLimited(pauseMs);
+    if (!everything) return;
+    const until = this.env.now() + pauseMs;
+    this.cursor.pause(until);
+    this.live?.quiet(until);
+  }
+
+  /** @param {{retryAfterMs: number}} data of DRAIN */
+  draining({ retryAfterMs }) {
+    this.outgoing.sender.hold();
+    this.cursor.shut();
+    this.connection.draining(retryAfterMs);
+  }
+
+  /** @param {number} now */
+  #look(now) {
+    this.connection.look(now);
+    const patienceMs = 2 * this.limits().heartbeatIntervalMs;
+    if (this.outgoing.outbox.overdue(now, patienceMs)) this.connection.drop();
+  }
+
+  /** @param {number} code */
+  #lost(code) {
+    this.live?.stop();
+    this.live = null;
+    this.cursor.shut();
+    this.incoming.lost();
+    this.outgoing.lost(code);
+  }
+
+  #fellBack() {
+    this.outgoing.open(this.pollingSide.begin());
+  }
+
+  /**
+   * @param {import("../core/types.js").PollAnswer} answer
+   * @param {import("../core/types.js").Position | null} asked
+   * @param {number} latency
+   */
+  #polled(answer, asked, latency) {
+    if (answer.sessionId !== null) this.routes.sessionId = answer.sessionId;
+    this.view.count({ latency, transport: "polling" });
+    this.incoming.polled(answer, asked);
+    this.pollingSide.polled();
+    void this.#askConfig();
+  }
+
+  /** @param {ConnectionState} state */
+  #stateIs(state) {
+    this.view.state.value = state;
+    const usingFallback = state === "polling";
+    const transport = state === "live" ? "websocket" : usingFallback ? "polling" : "none";
+    this.view.count({ transport, usingFallback });
+  }
+
+  /** @param {CollabdError | null} problem */
+  #problemIs(problem) {
+    this.view.problem.value = problem;
+    if (problem !== null) this.handlers.onProblem(problem);
+  }
+
+  /** @param {CollabdError} problem */
+  #storageProblem(problem) {
+    this.env.warn(`collabd: ${problem.message}`);
+    this.handlers.onProblem(problem);
+  }
+
+  /** @param {CollabdError} error */
+  #givenUp(error) {
+    this.ended = new ClosedError(`the client gave up: ${error.message}`, { cause: error });
+    this.view.problem.value = error;
+    this.view.presence.value = NOBODY;
+    void this.#end();
+    this.handlers.onGivenUp(error);
+  }
+
+  #counted() {
+    const { log, durable, waiting } = this.outgoing;
+    const storage = durable ? "durable" : "memory";
+    this.view.count({ committed: log.committed, rejected: log.rejected, queuedMessages: waiting, storage });
+  }
+
+  /** @param {Partial<Limits>} told */
+  #toldLimits(told) {
+    const known = Object.entries(told).filter(([name, value]) => name in DEFAULT_LIMITS && Number(value) > 0);
+    this.told = { ...this.told, ...Object.fromEntries(known) };
+  }
+
+  async #askConfig() {
+    if (this.askedConfig) return;
+    this.askedConfig = true;
+    const { body } = await this.routes.clientConfig();
+    // What WELCOME said of this connection is newer.
+    if (typeof body === "object" && body !== null) this.#toldLimits({ ...body, ...this.told });
+  }
+
+  /** @param {"online" | "offline" | "visible" | "hidden" | "leaving"} change */
+  #pageChanged(change) {
+    if (change !== "online" && change !== "visible") return;
+    this.live?.wake();
+    this.connection.hurry();
+  }
+}
+
+/** Frames that are no events. @type {Record<string, (session: Session, frame: Frame) => void>} */
+const FRAMES = {
+  ACK: (session, frame) => session.outgoing.answered(frame),
+  ERROR: (session, frame) => session.refused(frame),
+  DRAIN: (session, frame) => session.draining(frame.data),
+  WELCOME: () => {},
+  PONG: () => {},
+  AUTH_OK: () => {},
+};
+
