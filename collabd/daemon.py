@@ -1,0 +1,184 @@
+"""The daemon: opens everything in order, serves, and closes everything in the opposite order.
+
+Law of this file: it alone sees every package, and owns the nursery tree:
+
+    store ─ hub (committer, runs) ─ handlers (one task per connection) ─ acceptor
+
+Stopping goes from the inside out: new joins are refused, what waits is committed and told, sessions are asked to come
+back later, HTTP ends, the store is closed. Each step has its share of server.drain_timeout_s.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import resource
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from collabd import __version__
+from collabd.admin_door import AdminDoor, load_admin_token
+from collabd.auth import OpenDoor
+from collabd.config import Config
+from collabd.errors import CollabdError, ConfigError, StorageFailed
+from collabd.gateway.http import HttpServer
+from collabd.gateway.server import Gateway
+from collabd.hub.hub import Hub
+from collabd.log import set_up_logging
+from collabd.notify import notify
+from collabd.routes.app import make_app
+from collabd.store.sqlite import open_store
+
+logger = logging.getLogger("collabd.daemon")
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""SQLite gives up the interpreter lock at each statement; a busy event loop would keep it 5 ms each time."""
+
+_HTTP_GRACE_S: Final = 1.0
+
+
+def run_daemon(config: Config) -> int:
+    """Run until SIGTERM or Ctrl-C; answers the exit status: 0 stopped, 1 failed, 2 not usable as configured."""
+    set_up_logging(config.logging.level, config.logging.format)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _raise_descriptor_limit()
+    status = 0
+    try:
+        trio.run(serve, config, strict_exception_groups=True)
+    except* ConfigError as group:
+        _say(group)
+        status = 2
+    except* (CollabdError, OSError) as group:
+        _say(group)
+        status = 1
+    return status
+
+
+async def serve(config: Config) -> None:
+    """Open, serve, drain and close. Raises what run_daemon turns into an exit status."""
+    listeners = await _listen(config)
+    tls = _tls_context(config)
+    storage = config.storage
+    async with (
+        open_store(
+            storage.data_dir,
+            synchronous=storage.synchronous,
+            retention=storage.max_persisted_messages_per_run,
+            dedupe_window_s=storage.dedupe_window_s,
+        ) as store,
+        Hub(config, store, authenticator=OpenDoor()).running() as hub,
+    ):
+        door = AdminDoor(config, hub.authenticator, load_admin_token(config))
+        http = HttpServer(
+            make_app(hub, door),
+            write_timeout_s=config.server.write_timeout_s,
+            max_message_bytes=config.websocket.max_message_bytes,
+            max_head_bytes=config.limits.request_head_max_bytes,
+        )
+        async with _accepting(Gateway(hub, http, tls), listeners):
+            _say_ready(listeners, tls is not None)
+            await _wait_for_stop(hub, config.server.drain_timeout_s)
+            notify("STOPPING=1", "STATUS=draining")
+            await _stop(hub, http, config.server.drain_timeout_s)
+    logger.info("stopped")
+
+
+@asynccontextmanager
+async def _accepting(gateway: Gateway, listeners: list[trio.SocketListener]) -> AsyncIterator[None]:
+    """Accept and handle connections for the length of the block; connections left at its end are closed."""
+    async with trio.open_nursery() as handlers, trio.open_nursery() as acceptor:
+        acceptor.start_soon(_serve_listeners, gateway, listeners, handlers)
+        # What exists now lives as long as the process; collections need not look at it again.
+        gc.collect()
+        gc.freeze()
+        yield
+        acceptor.cancel_scope.cancel()
+        handlers.cancel_scope.cancel()
+
+
+async def _serve_listeners(gateway: Gateway, listeners: list[trio.SocketListener], handlers: trio.Nursery) -> None:
+    await trio.serve_listeners(gateway.handle, listeners, handler_nursery=handlers)
+
+
+async def _wait_for_stop(hub: Hub, drain_timeout_s: float) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            logger.info("stopping within %g s: draining %d connections", drain_timeout_s, hub.connection_count)
+            return
+
+
+async def _stop(hub: Hub, http: HttpServer, drain_timeout_s: float) -> None:
+    """Drain; a second signal cuts it short."""
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        trio.move_on_after(drain_timeout_s) as scope,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_at_signal, signals, scope)
+            await hub.drain(drain_timeout_s * 0.8)
+            await http.stop(min(_HTTP_GRACE_S, drain_timeout_s * 0.1))
+            nursery.cancel_scope.cancel()
+    await http.stop(0)
+
+
+async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        logger.warning("second signal: stopping at once")
+        scope.cancel()
+
+
+async def _listen(config: Config) -> list[trio.SocketListener]:
+    host, port = config.server.address
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise CollabdError(
+            f"cannot listen on {config.server.bind}: {error.strerror or error}; "
+            "is another collabd running, or another program on this port? (server.bind)"
+        ) from error
+
+
+def _tls_context(config: Config) -> ssl.SSLContext | None:
+    server = config.server
+    if server.tls_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(server.tls_certificate, server.tls_private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([f"server.tls_certificate, server.tls_private_key: cannot be used: {error}"]) from error
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+def _say_ready(listeners: list[trio.SocketListener], tls: bool) -> None:
+    host, port = listeners[0].socket.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    print(f"collabd is ready at {'https' if tls else 'http'}://{host}:{port}", flush=True)
+    logger.info("collabd %s is ready", __version__)
+    notify("READY=1", "STATUS=serving")
+
+
+def _raise_descriptor_limit() -> None:
+    """As many connections as the system allows, not as many as a shell happens to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _say(group: BaseExceptionGroup[Exception]) -> None:
+    """One line for each thing that went wrong, however deeply grouped."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            _say(error)
+        else:
+            print(f"collabd: {error}", file=sys.stderr)
+            if isinstance(error, StorageFailed):
+                logger.critical("storage failed; nothing was acknowledged after it. Restart to recover.")

@@ -1,0 +1,76 @@
+"""The upgrade request as the websockets package reads it, and the answers to it.
+
+Law of this file: pure. No extension is ever negotiated: a small compressed frame can hold megabytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import unquote
+
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from collabd.errors import ProtocolError
+from collabd.hub.admission import Caller, selected_subprotocol
+from collabd.protocol.problems import problem_headers, problem_json
+
+_SILENT: Final = logging.getLogger("collabd.gateway.websockets")
+_SILENT.setLevel(logging.CRITICAL)
+
+
+class Upgrade:
+    """One request for a WebSocket: who asks for what, and the protocol state that goes on reading after it.
+
+    `head` is the request's head, `rest` what came after it already; `refused` is set when RFC 6455 forbids it.
+    """
+
+    def __init__(self, head: bytes, rest: bytes, *, address: str, scheme: str, max_message_bytes: int) -> None:
+        self.rest = rest
+        self.protocol = ServerProtocol(max_size=max_message_bytes, logger=_SILENT)
+        self.protocol.receive_data(head)
+        events = self.protocol.events_received()
+        self.refused: ProtocolError | None = None
+        self.path = self._query = ""
+        headers: dict[str, str] = {}
+        if not events or not isinstance(events[0], Request):
+            self.refused = ProtocolError("invalid_parameter", "this is no valid HTTP request")
+        else:
+            request = events[0]
+            headers = {name.lower(): value for name, value in request.headers.raw_items()}
+            path, _, self._query = request.path.partition("?")
+            self.path = unquote(path)
+            self._accept(request, headers)
+        self.caller = Caller("GET", headers, scheme, address, upgrade=True)
+
+    @property
+    def query(self) -> bytes:
+        """The raw query."""
+        return self._query.encode("latin-1", "replace")
+
+    def _accept(self, request: Request, headers: dict[str, str]) -> None:
+        response = self.protocol.accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            text = (response.body or b"").decode().strip().removeprefix("Failed to open a WebSocket connection: ")
+            self.refused = ProtocolError("invalid_parameter", f"this is no WebSocket upgrade: {text}")
+            return
+        selected = selected_subprotocol(headers)
+        if selected is not None:
+            response.headers["Sec-WebSocket-Protocol"] = selected
+        self._response = response
+
+    def accept(self) -> bytes:
+        """The 101 answer; the protocol reads frames from now on."""
+        self.protocol.send_response(self._response)
+        return b"".join(self.protocol.data_to_send())
+
+
+def refusal(error: ProtocolError) -> bytes:
+    """A whole plain HTTP answer for a request that is refused, after which the connection is closed."""
+    body = problem_json(error)
+    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in problem_headers(error).items()]
+    lines += [f"content-length: {len(body)}", "connection: close", "", ""]
+    return "\r\n".join(lines).encode() + body

@@ -1,0 +1,135 @@
+"""Handing HTTP to Hypercorn: one connection at a time, with its faults contained.
+
+Law of this file: the only one that knows Hypercorn's inside (hypercorn ~= 0.18.0 is pinned; a test fails loudly when
+what is used here changes). Hypercorn's Trio worker lets any exception in its protocol code reach the server's
+nursery; here it ends one connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import h11
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
+
+from collabd.gateway.guarded_stream import GuardedStream
+
+if TYPE_CHECKING:
+    from quart_trio import QuartTrio
+
+logger = logging.getLogger("collabd.gateway")
+
+_DROPPED_HEADER = b"sec-websocket-extensions"
+
+
+def _without_extensions(headers: Any) -> list[tuple[bytes, bytes]]:
+    # permessage-deflate is never negotiated: 59 kB of it were measured to peak at 223 MiB.
+    return [(name, value) for name, value in headers if name.lower() != _DROPPED_HEADER]
+
+
+class _PlainH11(H11Protocol):
+    """HTTP/1.1 that stays HTTP/1.1: an offer to change to h2c is ignored (RFC 9110, section 7.8)."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        return
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        allowed = h11.Request(
+            method=request.method,
+            target=request.target,
+            http_version=request.http_version,
+            headers=_without_extensions(request.headers),
+        )
+        await super()._create_stream(allowed)
+
+
+class _H2WithoutExtensions(H2Protocol):
+    async def _create_stream(self, request: Any) -> None:
+        request.headers = _without_extensions(request.headers)
+        await super()._create_stream(request)
+
+
+class _Connection(TCPServer):
+    """One HTTP connection on a stream that was accepted, and perhaps encrypted, elsewhere."""
+
+    stream: Any
+
+    async def serve(self, client: tuple[str, int], server: tuple[str, int], *, tls: bool, http2: bool) -> None:
+        """Run until the peer or the server is done with it."""
+        protocol_class = _H2WithoutExtensions if http2 else _PlainH11
+        try:
+            async with TaskGroup() as task_group:
+                self._task_group = task_group
+                arguments = (self.app, self.config, self.context, task_group, ConnectionState(self.state), tls)
+                self.protocol = ProtocolWrapper(*arguments, client, server, self.protocol_send, "http/1.1")
+                self.protocol.protocol = protocol_class(*arguments, client, server, self.protocol_send)
+                await self.protocol.initiate()
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass
+        finally:
+            await self._close()
+
+
+class HttpServer:
+    """Serves HTTP connections with the Quart-Trio app; `stop` ends them all without waiting for peers."""
+
+    def __init__(self, app: QuartTrio, *, write_timeout_s: float, max_message_bytes: int, max_head_bytes: int) -> None:
+        config = HypercornConfig()
+        config.include_server_header = False
+        config.errorlog = logging.getLogger("collabd.http")
+        config.keep_alive_timeout = 60
+        config.keep_alive_max_requests = 1_000_000
+        config.h11_max_incomplete_size = max_head_bytes
+        config.websocket_max_message_size = max_message_bytes
+        self._config = config
+        self._app = wrap_app(app, config.wsgi_max_body_size, "asgi")
+        self._context = WorkerContext(None)
+        self._write_timeout_s = write_timeout_s
+        self._streams: set[GuardedStream] = set()
+        self._stream_ended = trio.Event()
+
+    async def serve(
+        self,
+        stream: trio.abc.Stream,
+        first_bytes: bytes,
+        *,
+        client: tuple[str, int],
+        server: tuple[str, int],
+        tls: bool = False,
+        http2: bool = False,
+    ) -> None:
+        """Serve one connection; nothing that a peer does raises from here."""
+        guarded = GuardedStream(stream, first_bytes, self._write_timeout_s)
+        self._streams.add(guarded)
+        connection = _Connection(self._app, self._config, self._context, {}, guarded)  # type: ignore[arg-type]
+        try:
+            await connection.serve(client, server, tls=tls, http2=http2)
+        except* Exception as group:
+            logger.warning("an HTTP connection from %s was ended by a fault: %r", client[0], group.exceptions[0])
+        finally:
+            self._streams.discard(guarded)
+            self._stream_ended.set()
+            self._stream_ended = trio.Event()
+            with trio.CancelScope(shield=True):
+                await guarded.abandon()
+
+    async def stop(self, grace_s: float) -> None:
+        """Let running requests end for so many seconds, then close what is left, even under a shielded send."""
+        await self._context.terminated.set()
+        with trio.move_on_after(grace_s):
+            while self._streams:
+                await self._stream_ended.wait()
+        for stream in list(self._streams):
+            await stream.abandon()

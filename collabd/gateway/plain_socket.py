@@ -1,0 +1,106 @@
+"""A WebSocket over a plain socket: the task that reads it, from upgrade to goodbye.
+
+Law of this file: one task per connection; it reads, hands over and waits. Everything it owns ends with it.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from collabd.errors import ProtocolError
+from collabd.gateway.handshake import Upgrade, refusal
+from collabd.gateway.plain_link import PlainLink
+from collabd.gateway.reader import FrameReader
+from collabd.hub.connection import Stage
+from collabd.hub.joining import admit, counted_address, join
+from collabd.protocol import close_codes
+
+if TYPE_CHECKING:
+    from collabd.hub.connection import Connection
+    from collabd.hub.hub import Hub
+
+READ_BYTES: Final = 65536
+GOODBYE_TIMEOUT: Final = 2.0
+"""Seconds that a peer has to take our close frame and answer it."""
+
+
+async def serve_plain(hub: Hub, sock: socket.socket, upgrade: Upgrade) -> None:
+    """Serve one upgraded connection on a non-blocking socket until it ends."""
+    link = PlainLink(sock, upgrade.caller.address)
+    with counted_address(hub, link.remote_address):
+        connection = await _open(hub, sock, link, upgrade)
+        if connection is None:
+            return
+        reader = FrameReader(upgrade.protocol, connection)
+        code: int | None = None
+        reason = "connection lost"
+        try:
+            await _read(sock, reader, connection, upgrade.rest)
+            code, reason = await _part(sock, reader, connection)
+        finally:
+            connection.session.run.detach(connection, code, reason)
+
+
+async def _open(hub: Hub, sock: socket.socket, link: PlainLink, upgrade: Upgrade) -> Connection | None:
+    try:
+        if upgrade.refused is not None:
+            raise upgrade.refused
+        admitted = await admit(hub, upgrade.caller, upgrade.path, upgrade.query)
+        return join(hub, admitted, link, upgrade.accept())
+    except ProtocolError as error:
+        await _write(sock, refusal(error))
+        return None
+
+
+async def _read(sock: socket.socket, reader: FrameReader, connection: Connection, rest: bytes) -> None:
+    """Read until the client closed, the hub closed, or the peer is gone."""
+    committer = connection.session.run.hub.committer
+    if rest and not reader.feed(rest, trio.current_time()):
+        return
+    try:
+        while connection.stage is not Stage.CLOSED:
+            await trio.lowlevel.wait_readable(sock)
+            try:
+                data = sock.recv(READ_BYTES)
+            except BlockingIOError:  # readiness may be spurious (select(2), BUGS)
+                continue
+            if not data or not reader.feed(data, trio.current_time()):
+                return
+            if committer.congested:
+                await committer.wait_room()
+    except (OSError, trio.ClosedResourceError):
+        return
+
+
+async def _part(sock: socket.socket, reader: FrameReader, connection: Connection) -> tuple[int | None, str]:
+    """Send what is owed and a close frame, wait a moment for the peer's, and tell how the connection ended."""
+    code, reason = reader.close_code()
+    if connection.close_code is not None:
+        code, reason = connection.close_code, connection.close_reason
+        if code != close_codes.ABNORMAL:
+            reader.say_goodbye(code, reason)
+    connection.session.run.fanout.remove(connection)
+    with trio.move_on_after(GOODBYE_TIMEOUT):
+        await _write(sock, connection.take_unsent() + reader.last_words)
+    return code, reason
+
+
+async def _write(sock: socket.socket, data: bytes) -> None:
+    """Write all of it, then read to the end: closing with unread bytes would reset what was just written."""
+    try:
+        while data:
+            try:
+                data = data[sock.send(data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(sock)
+        sock.shutdown(socket.SHUT_WR)
+        with trio.move_on_after(GOODBYE_TIMEOUT):
+            while True:
+                await trio.lowlevel.wait_readable(sock)
+                if not sock.recv(READ_BYTES):
+                    return
+    except (OSError, trio.ClosedResourceError):
+        pass

@@ -1,0 +1,141 @@
+"""The gateway: accepts connections, reads the first head, and sends each its way.
+
+Law of this file: limits hold before trust. A connection has a deadline and a bound for TLS and its head, and nothing
+that happens on it reaches another one.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from collabd.errors import ProtocolError
+from collabd.gateway.handshake import Upgrade, refusal
+from collabd.gateway.head import Kind, tell_kind
+from collabd.gateway.plain_socket import serve_plain
+from collabd.gateway.tls_socket import serve_tls
+
+if TYPE_CHECKING:
+    from collabd.gateway.http import HttpServer
+    from collabd.hub.hub import Hub
+
+logger = logging.getLogger("collabd.gateway")
+
+_READ_BYTES: Final = 65536
+_GOODBYE_TIMEOUT: Final = 2.0
+
+
+class Gateway:
+    """Serves every connection that `listeners` accept, until its nursery is cancelled."""
+
+    def __init__(self, hub: Hub, http: HttpServer, tls: ssl.SSLContext | None) -> None:
+        self._hub = hub
+        self._http = http
+        self._tls = tls
+        self._config = hub.config
+        self._scheme = "http" if tls is None else "https"
+
+    async def handle(self, stream: trio.SocketStream) -> None:
+        """Serve one accepted connection; nothing that a peer does raises from here."""
+        try:
+            client, server = _addresses(stream)
+            if self._tls is None:
+                await self._handle_plain(stream, client, server)
+            else:
+                await self._handle_tls(stream, self._tls, client, server)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except Exception:
+            logger.exception("a connection was ended by a fault of the server")
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _handle_plain(self, stream: trio.SocketStream, client: tuple[str, int], server: tuple[str, int]) -> None:
+        head, kind, end = await self._read_head(stream)
+        if kind is Kind.WEBSOCKET:
+            # From here on the raw socket is ours: fan-out writes to it without Trio in between.
+            family, type_, proto = stream.socket.family, stream.socket.type, stream.socket.proto
+            with socket.socket(family, type_, proto, fileno=stream.socket.detach()) as sock:
+                sock.setblocking(False)
+                try:
+                    await serve_plain(self._hub, sock, self._upgrade(head, end, client))
+                finally:
+                    trio.lowlevel.notify_closing(sock)
+        elif kind is Kind.HTTP:
+            await self._http.serve(stream, head, client=client, server=server)
+        else:
+            await _refuse(stream, kind)
+
+    async def _handle_tls(
+        self, stream: trio.SocketStream, context: ssl.SSLContext, client: tuple[str, int], server: tuple[str, int]
+    ) -> None:
+        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        try:
+            with trio.fail_after(self._config.server.handshake_timeout_s):
+                await secure.do_handshake()
+        except (trio.TooSlowError, trio.BrokenResourceError):
+            return
+        if secure.selected_alpn_protocol() == "h2":
+            await self._http.serve(secure, b"", client=client, server=server, tls=True, http2=True)
+            return
+        head, kind, end = await self._read_head(secure)
+        if kind is Kind.WEBSOCKET:
+            await serve_tls(self._hub, secure, self._upgrade(head, end, client))
+        elif kind is Kind.HTTP:
+            await self._http.serve(secure, head, client=client, server=server, tls=True)
+        else:
+            await _refuse(secure, kind)
+
+    def _upgrade(self, head: bytes, end: int, client: tuple[str, int]) -> Upgrade:
+        return Upgrade(
+            head[:end],
+            head[end:],
+            address=client[0],
+            scheme=self._scheme,
+            max_message_bytes=self._config.websocket.max_message_bytes,
+        )
+
+    async def _read_head(self, stream: trio.abc.ReceiveStream) -> tuple[bytes, Kind, int]:
+        """The first request's head and what came with it. Slow or silent peers are ended by the deadline."""
+        limit = self._config.limits.request_head_max_bytes
+        received = b""
+        with trio.move_on_after(self._config.server.handshake_timeout_s):
+            while True:
+                data = await stream.receive_some(_READ_BYTES)
+                if not data:
+                    break
+                received += data
+                kind, end = tell_kind(received, limit)
+                if kind is not Kind.INCOMPLETE:
+                    return received, kind, end
+        return received, Kind.INCOMPLETE, 0
+
+
+async def _refuse(stream: trio.abc.Stream, kind: Kind) -> None:
+    """Answer what cannot be served where an answer makes sense, and close."""
+    if kind is Kind.TOO_LARGE:
+        error = ProtocolError("message_too_big", "the request's head is too large")
+    elif kind is Kind.HTTP2_PREFACE:
+        error = ProtocolError("invalid_parameter", "HTTP/2 is spoken over TLS only")
+    else:
+        return
+    with trio.move_on_after(_GOODBYE_TIMEOUT):
+        await stream.send_all(refusal(error))
+        await stream.aclose()
+
+
+def _addresses(stream: trio.SocketStream) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Peer's and own address as (host, port); empty for a Unix socket."""
+    if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return ("", 0), ("", 0)
+    peer, own = stream.socket.getpeername(), stream.socket.getsockname()
+    return (_plain_host(peer[0]), peer[1]), (_plain_host(own[0]), own[1])
+
+
+def _plain_host(host: str) -> str:
+    # A dual-stack socket reports IPv4 peers as ::ffff:192.0.2.1.
+    return host.removeprefix("::ffff:") if "." in host else host

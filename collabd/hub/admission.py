@@ -1,0 +1,140 @@
+"""Who may come in: the same checks in the same order for WebSocket, poll, publish and replay.
+
+Law of this file: the order is the protocol's (docs/protocol.md, "WebSocket"): 503 draining, 400 path and query,
+403 origin, 429 limits, 401, 403 rights, 404. A client whose handshake failed asks the poll route and learns why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from collabd.auth import Identity
+from collabd.errors import ProtocolError
+from collabd.protocol.addresses import is_loopback_address
+from collabd.protocol.names import PROTOCOL_VERSION
+from collabd.protocol.origin import origin_allowed
+
+if TYPE_CHECKING:
+    from collabd.hub.hub import Hub
+    from collabd.hub.run import Run
+
+DRAINING_RETRY_MS: Final = 2_000
+LIMIT_RETRY_MS: Final = 10_000
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Caller(NamedTuple):
+    """Where a request comes from: `headers` with lower-case names, `scheme` http or https."""
+
+    method: str
+    headers: Mapping[str, str]
+    scheme: str
+    address: str
+    upgrade: bool = False
+
+
+def refuse_while_draining(hub: Hub) -> None:
+    """503 before anything else is looked at."""
+    if hub.draining:
+        raise ProtocolError(
+            "draining", "the server is about to restart; come back shortly", retry_after_ms=DRAINING_RETRY_MS
+        )
+
+
+def check_origin(hub: Hub, caller: Caller) -> None:
+    """Refuse pages of other origins where a request acts: an upgrade, or a method that is not safe."""
+    if not caller.upgrade and caller.method in _SAFE_METHODS:
+        return
+    server = hub.config.server
+    if not origin_allowed(
+        caller.headers.get("origin"),
+        host=caller.headers.get("host", ""),
+        scheme=caller.scheme,
+        public_url=server.public_url,
+        allowed=server.allowed_origins,
+    ):
+        raise ProtocolError(
+            "origin_not_allowed", "pages of this origin may not connect; list it under server.allowed_origins"
+        )
+
+
+def check_limits(hub: Hub, caller: Caller) -> None:
+    """Refuse what would be one connection too many, in all or for its address (loopback peers exempt)."""
+    limits = hub.config.limits
+    if limits.connections and hub.connection_count >= limits.connections:
+        raise _too_many(f"the server has its {limits.connections} connections already")
+    per_address = limits.connections_per_address
+    taken = hub.connections_by_address.get(caller.address, 0)
+    if per_address and taken >= per_address and not is_loopback_address(caller.address):
+        raise _too_many(f"your address has its {per_address} connections already")
+
+
+def check_run_limits(hub: Hub, run: Run, user_id: str) -> None:
+    """Refuse what would be one connection too many for a run or for a user in it."""
+    limits = hub.config.limits
+    if limits.connections_per_run and run.attendance.connection_count >= limits.connections_per_run:
+        raise _too_many(f"this run has its {limits.connections_per_run} connections already")
+    if limits.connections_per_user and run.attendance.connections_of(user_id) >= limits.connections_per_user:
+        raise _too_many(f"this user has its {limits.connections_per_user} connections to this run already")
+
+
+def authenticate(hub: Hub, caller: Caller) -> Identity:
+    """Who the caller is, by its bearer token. Raises ProtocolError (unauthorized)."""
+    return hub.authenticator.authenticate(bearer_token(caller.headers))
+
+
+def user_of(identity: Identity, asked: str | None) -> str | None:
+    """The user a request acts for: the token's, or in open mode the one it names.
+
+    Raises ProtocolError (user_mismatch) where the two differ.
+    """
+    if identity.user_id is None:
+        return asked
+    if asked is not None and asked != identity.user_id:
+        raise ProtocolError("user_mismatch", "userId differs from the token's user; leave it out")
+    return identity.user_id
+
+
+def require_user(identity: Identity, asked: str | None) -> str:
+    """The same where there has to be one. Raises ProtocolError (user_required, user_mismatch)."""
+    user_id = user_of(identity, asked)
+    if user_id is None:
+        raise ProtocolError("user_required", "give a userId in the query")
+    return user_id
+
+
+def check_rights(identity: Identity, run_id: str) -> None:
+    """Raises ProtocolError (forbidden) where the token does not name this run."""
+    if not identity.may_enter(run_id):
+        raise ProtocolError("forbidden", "your token gives no right to this run")
+
+
+def run_not_found() -> ProtocolError:
+    """The 404 for an unknown run, where runs are not made by joining them."""
+    return ProtocolError("run_not_found", "there is no such run (runs.auto_create is off)")
+
+
+def bearer_token(headers: Mapping[str, str]) -> str | None:
+    """The token of a request: Authorization, or from browsers the offered subprotocol `bearer.<token>`."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    for offered in offered_subprotocols(headers):
+        if offered.startswith("bearer."):
+            return offered.removeprefix("bearer.")
+    return None
+
+
+def offered_subprotocols(headers: Mapping[str, str]) -> list[str]:
+    """What the client offers in Sec-WebSocket-Protocol, in its order."""
+    return [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
+
+
+def selected_subprotocol(headers: Mapping[str, str]) -> str | None:
+    """The one subprotocol that is ever selected, where it was offered; a bearer token is never echoed."""
+    return PROTOCOL_VERSION if PROTOCOL_VERSION in offered_subprotocols(headers) else None
+
+
+def _too_many(message: str) -> ProtocolError:
+    return ProtocolError("too_many_connections", message, retry_after_ms=LIMIT_RETRY_MS)

@@ -1,0 +1,194 @@
+"""Group commit: the events that wait in all runs go to the store together, then each run tells its own.
+
+Law of this file: one task, owned by the hub, is the only one that appends; the order of a run's inbox is the order
+of its numbers. While one commit is being synced to disk the next batch gathers by itself (architecture, decision 4).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from collabd.errors import ProtocolError, StorageUnavailable
+from collabd.store.interface import NewEvent, Outcome
+
+if TYPE_CHECKING:
+    from collabd.hub.run import Run
+    from collabd.metrics import Counters
+    from collabd.store.interface import Store
+
+logger = logging.getLogger("collabd.hub")
+
+MAX_BATCH_EVENTS: Final = 4096
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+"""Bounds of one commit, so that a flood delays nobody's ACK for long."""
+
+MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
+"""Above this readers pause, and TCP passes the pressure on to the senders."""
+
+EVENT_OVERHEAD_BYTES: Final = 256
+
+
+class Order(Protocol):
+    """Decides whether a message may pass after an earlier one of the same sender was refused."""
+
+    def check(self, client_message_id: str | None) -> None:
+        """Let it pass, or raise the ProtocolError to answer with."""
+
+    def refused(self, client_message_id: str | None, answer: ProtocolError) -> None:
+        """Note a refusal."""
+
+
+class Submission:
+    """One event waiting for its number, and how to answer whoever sent it."""
+
+    __slots__ = ("answer", "event", "order")
+
+    def __init__(
+        self, event: NewEvent, order: Order, answer: Callable[[NewEvent, Outcome | ProtocolError], None]
+    ) -> None:
+        self.event = event
+        self.order = order
+        self.answer = answer
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer that the event was not kept."""
+        error.client_message_id = self.event.client_message_id
+        self.order.refused(self.event.client_message_id, error)
+        self.answer(self.event, error)
+
+
+class Committer:
+    """Commits what waits in the runs' inboxes, all of it at a time."""
+
+    def __init__(self, store: Store, counters: Counters) -> None:
+        self._store = store
+        self._counters = counters
+        self._waiting: dict[Run, list[Submission]] = {}
+        self._waiting_bytes = 0
+        self._in_commit: dict[Run, list[Submission]] = {}
+        self._wake = trio.Event()
+        self._room = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+        self.storage_error: str | None = None
+        """Why the last commit was refused, None when it went well."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether readers should pause (await wait_room)."""
+        return self._waiting_bytes > MAX_WAITING_BYTES
+
+    def has(self, run: Run) -> bool:
+        """Whether events of this run wait or are being committed."""
+        return run in self._waiting or run in self._in_commit
+
+    def submit(self, run: Run, submission: Submission) -> None:
+        """Put an event into its run's inbox; the run is told what became of it, then the sender."""
+        self._waiting.setdefault(run, []).append(submission)
+        self._waiting_bytes += _cost(submission)
+        self._idle = self._idle if not self._idle.is_set() else trio.Event()
+        self._wake.set()
+
+    async def wait_room(self) -> None:
+        """Wait until less is waiting."""
+        while self.congested:
+            await self._room.wait()
+
+    async def wait_idle(self) -> None:
+        """Wait until everything submitted so far is committed or refused, and told."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit batches until cancelled. StorageFailed ends the daemon: after an I/O error no commit is believed."""
+        while True:
+            if not self._waiting:
+                self._idle.set()
+                self._wake = trio.Event()
+                await self._wake.wait()
+                # Let everyone who was woken together with us submit first: they share the commit.
+                await trio.lowlevel.checkpoint()
+            self._in_commit = self._take()
+            await self._commit(self._in_commit)
+            self._in_commit = {}
+
+    def _take(self) -> dict[Run, list[Submission]]:
+        """The next batch: inboxes in turn, each in its order, within the bounds of one commit."""
+        batch: dict[Run, list[Submission]] = {}
+        events = size = 0
+        for run in list(self._waiting):
+            inbox = self._waiting.pop(run)
+            taken = 0
+            for submission in inbox:
+                if events >= MAX_BATCH_EVENTS or size >= MAX_BATCH_BYTES:
+                    break
+                taken += 1
+                events += 1
+                size += _cost(submission)
+            if taken:
+                batch[run] = inbox[:taken]
+            if taken < len(inbox):
+                self._waiting[run] = inbox[taken:]
+        self._waiting_bytes -= size
+        return batch
+
+    async def _commit(self, batch: dict[Run, list[Submission]]) -> None:
+        for run, inbox in batch.items():
+            batch[run] = [submission for submission in inbox if _passes(submission)]
+        events = [submission.event for inbox in batch.values() for submission in inbox]
+        if not events:
+            return
+        started = trio.current_time()
+        try:
+            result = await self._store.append(events)
+        except StorageUnavailable as error:
+            self._refuse(batch, error)
+        else:
+            self._note_success(len(events), trio.current_time() - started)
+            outcomes = iter(result.outcomes)
+            for run, inbox in batch.items():
+                if inbox:
+                    stale = run.run_id in result.state_changed
+                    mine = list(islice(outcomes, len(inbox)))
+                    try:
+                        run.committed(inbox, mine, oldest=result.oldest.get(run.run_id), state_changed=stale)
+                    except Exception:
+                        # What is committed is safe; this run is loaded afresh from the log.
+                        run.fail()
+        room, self._room = self._room, trio.Event()
+        room.set()
+
+    def _note_success(self, events: int, seconds: float) -> None:
+        if self.storage_error is not None:
+            logger.warning("storage works again")
+            self.storage_error = None
+        self._counters.commits += 1
+        self._counters.committed_events += events
+        self._counters.commit_seconds += seconds
+
+    def _refuse(self, batch: dict[Run, list[Submission]], error: StorageUnavailable) -> None:
+        if self.storage_error is None:
+            logger.error("storage refuses writes, persisted events are refused until it works again: %s", error)
+        self.storage_error = str(error)
+        for inbox in batch.values():
+            for submission in inbox:
+                if _passes(submission):
+                    submission.refuse(ProtocolError("storage_unavailable", "the server cannot store events just now"))
+
+
+def _passes(submission: Submission) -> bool:
+    """Whether the sender's order lets the event go on; otherwise its sender has just been answered."""
+    try:
+        submission.order.check(submission.event.client_message_id)
+    except ProtocolError as error:
+        submission.answer(submission.event, error)
+        return False
+    return True
+
+
+def _cost(submission: Submission) -> int:
+    return len(submission.event.data) + EVENT_OVERHEAD_BYTES

@@ -1,0 +1,318 @@
+"""Telling everyone: frames of one scheduler tick are joined once and written to every member without waiting.
+
+Law of this file: a level member costs one system call per tick and nothing is allocated per delivery; only a member
+whose socket would block gets a backlog and a task (docs/performance.md, "Fan-out"). Whoever is told what is decided
+by three numbers: the ring's head, a member's position, and how many frames of the running tick a newcomer skips.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from collabd.errors import CollabdError
+from collabd.hub.connection import Connection, Stage
+from collabd.protocol import close_codes
+
+if TYPE_CHECKING:
+    from collabd.hub.older import OlderEvents
+    from collabd.hub.ring import Ring
+    from collabd.metrics import Counters
+
+logger = logging.getLogger("collabd.hub")
+
+SLICE: Final = 256
+"""Members written to before other tasks get a turn, so that one huge room does not starve a small one."""
+
+CHUNK_BYTES: Final = 256 * 1024
+"""How much of a replay is handed to a socket at once."""
+
+
+class FanOut:
+    """Writes what a run tells to its connections.
+
+    `outbox_max_bytes` bounds what may wait for one slow member; a replay does not count against it.
+    """
+
+    def __init__(
+        self, ring: Ring, older: OlderEvents, nursery: trio.Nursery, counters: Counters, outbox_max_bytes: int
+    ) -> None:
+        self._ring = ring
+        self._older = older
+        self._nursery = nursery
+        self._counters = counters
+        self._outbox_max_bytes = outbox_max_bytes
+        self._wake = trio.Event()
+        self._pending: list[bytes] = []
+        self._pending_transient: dict[tuple[str, str], bytes] = {}
+        self._dirty: list[Connection] = []
+        self._newcomers: list[Connection] = []
+        self._level: dict[Connection, None] = {}
+        self._backlogged: dict[Connection, None] = {}
+        self._flushed_events = 0
+
+    # What the run calls: nothing here waits.
+
+    def tell(self, frame: bytes) -> None:
+        """Tell everyone a persisted event, which is in the ring already."""
+        self._pending.append(frame)
+        self._wake.set()
+
+    def tell_transient(self, user_id: str, event_type: str, frame: bytes) -> None:
+        """Tell everyone a transient event; those under pressure get only the latest of each (user, type)."""
+        self._pending.append(frame)
+        if self._backlogged:
+            self._pending_transient[user_id, event_type] = frame
+        self._wake.set()
+
+    def tell_one(self, connection: Connection, frame: bytes) -> None:
+        """Queue a frame for one connection, to be written with the tick's shared bytes."""
+        if connection.stage is Stage.CLOSED:
+            return
+        if not connection.private:
+            self._dirty.append(connection)
+        connection.private.append(frame)
+        self._wake.set()
+
+    def finish(self, connection: Connection, last_frame: bytes) -> None:
+        """Make all that a connection is still owed, and a last frame, part of its own outbox: it is about to close."""
+        if connection.stage is Stage.LEVEL:
+            connection.private += self._pending
+        elif connection.stage is Stage.NEWCOMER:
+            connection.private += self._pending[connection.skip :]
+        connection.private.append(last_frame)
+
+    def add(self, connection: Connection) -> None:
+        """Take in a connection whose WELCOME is in its outbox; what its socket takes at once is written now."""
+        connection.stage = Stage.BACKLOGGED
+        self._backlogged[connection] = None
+        if not self._write_what_is_ready(connection):
+            self._nursery.start_soon(self._bring_level, connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed or gone."""
+        if connection.stage is Stage.LEVEL:
+            connection.sent += self._flushed_events - connection.counted_from
+            del self._level[connection]
+        elif connection.stage is Stage.BACKLOGGED:
+            del self._backlogged[connection]
+        elif connection.stage is Stage.NEWCOMER:
+            self._newcomers.remove(connection)
+        connection.stage = Stage.CLOSED
+
+    def events_sent(self, connection: Connection) -> int:
+        """Events written to a connection, or handed to its backlog, so far."""
+        live = self._flushed_events - connection.counted_from if connection.stage is Stage.LEVEL else 0
+        return connection.sent + live
+
+    def queued_bytes(self, connection: Connection) -> int:
+        """Bytes that wait for this connection's socket."""
+        waiting = len(connection.unsent) + sum(map(len, connection.private)) + connection.lane_bytes
+        if connection.stage is Stage.BACKLOGGED:
+            waiting += self._ring.bytes_after(connection.position)
+        return waiting
+
+    def connections(self) -> list[Connection]:
+        """All connections of the run."""
+        return [*self._level, *self._newcomers, *self._backlogged]
+
+    # The flusher, and the task of a backlogged member.
+
+    async def run(self) -> None:
+        """Flush whenever there is something to tell; runs until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write one tick's frames to everyone."""
+        pending, self._pending = self._pending, []
+        transient, self._pending_transient = self._pending_transient, {}
+        newcomers, self._newcomers = self._newcomers, []
+        dirty, self._dirty = self._dirty, []
+        flushed_head = self._ring.head
+        members = list(self._level) if pending else dirty
+        self._flushed_events += len(pending)
+        self._counters.messages_out += len(pending) * len(self._level)
+        for connection in newcomers:
+            self._bring_in(connection, pending, flushed_head)
+        await self._write_to_all(members, b"".join(pending), len(pending), flushed_head)
+        for connection in tuple(self._backlogged):
+            for key, frame in transient.items():
+                if key != (connection.session.user_id, "USER_JOIN"):  # that is for the others
+                    connection.put_in_lane(key, frame)
+            self._check_bound(connection)
+
+    async def _write_to_all(self, members: list[Connection], data: bytes, events: int, flushed_head: int) -> None:
+        for start in range(0, len(members), SLICE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            self._write_to_slice(members[start : start + SLICE], data, events, flushed_head)
+
+    def _write_to_slice(self, members: list[Connection], data: bytes, events: int, flushed_head: int) -> None:
+        # The hot loop: one send per member, nothing else on the common way.
+        level = Stage.LEVEL
+        size = len(data)
+        for connection in members:
+            if connection.stage is not level:
+                continue
+            if connection.private or not size:
+                self._write(connection, data, events, flushed_head)
+                continue
+            try:
+                sent = connection.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._lost(connection, events)
+                continue
+            if sent != size:
+                self._fall_behind(connection, memoryview(data)[sent:], events, flushed_head)
+
+    def _write(self, connection: Connection, data: bytes, events: int, flushed_head: int) -> None:
+        """Write a member's own frames and then the shared ones."""
+        data = b"".join((*connection.private, data))
+        connection.private.clear()
+        if not data:
+            return
+        try:
+            sent = connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._lost(connection, events)
+            return
+        if sent != len(data):
+            self._fall_behind(connection, memoryview(data)[sent:], events, flushed_head)
+
+    def _bring_in(self, connection: Connection, pending: list[bytes], flushed_head: int) -> None:
+        """A newcomer gets the part of the tick that came after it joined, and is level from then on."""
+        late = pending[connection.skip :]
+        connection.sent += len(late)
+        connection.counted_from = self._flushed_events
+        connection.stage = Stage.LEVEL
+        self._level[connection] = None
+        self._counters.messages_out += len(late)
+        self._write(connection, b"".join(late), len(late), flushed_head)
+
+    def _fall_behind(self, connection: Connection, rest: memoryview, events: int, flushed_head: int) -> None:
+        """A member's socket did not take everything: keep the rest and give it a task."""
+        self.remove(connection)
+        connection.stage = Stage.BACKLOGGED
+        connection.unsent = rest
+        connection.unsent_events = events
+        connection.position = flushed_head
+        self._backlogged[connection] = None
+        self._nursery.start_soon(self._bring_level, connection)
+
+    async def _bring_level(self, connection: Connection) -> None:
+        """Write a backlog as the socket drains, until the connection is level or gone."""
+        try:
+            while not self._write_what_is_ready(connection):
+                if connection.unsent:
+                    await connection.link.wait_writable()
+                else:
+                    await self._fetch_older(connection)
+        except (OSError, trio.ClosedResourceError):
+            self._lost(connection, 0)
+        except CollabdError as error:
+            logger.error("run %s: a replay failed: %s", connection.session.run.run_id, error)
+            connection.close(close_codes.SERVER_FAULT, "history could not be read")
+
+    def _write_what_is_ready(self, connection: Connection) -> bool:
+        """Write until the socket is full or memory has no more; True when nothing is left for a task to do."""
+        while connection.stage is Stage.BACKLOGGED:
+            if not connection.unsent and not self._next_chunk(connection):
+                return connection.stage is not Stage.BACKLOGGED
+            try:
+                sent = connection.send(connection.unsent)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._lost(connection, 0)
+                break
+            connection.unsent = memoryview(connection.unsent)[sent:]
+            if connection.unsent:
+                return False
+            connection.unsent = b""
+            connection.unsent_events = 0
+        return True
+
+    def _next_chunk(self, connection: Connection) -> bool:
+        """Fill `unsent` from memory. False when there is nothing: the connection is level, or needs older events."""
+        head = self._ring.head
+        frames: list[bytes] = []
+        while connection.position < head and not frames and self._ring.covers(connection.position):
+            frames, connection.position = self._ring.take(
+                connection.position, head, CHUNK_BYTES, critical_until=connection.critical_until
+            )
+        if connection.position == head:
+            frames += connection.take_lane()
+        connection.sent += len(frames)
+        connection.unsent_events = len(frames)
+        self._counters.messages_out += len(frames)
+        connection.unsent = b"".join((*connection.private, *frames))
+        connection.private.clear()
+        if connection.unsent:
+            return True
+        if connection.position == head:
+            self._becomes_newcomer(connection)
+        return False
+
+    def _becomes_newcomer(self, connection: Connection) -> None:
+        del self._backlogged[connection]
+        connection.stage = Stage.NEWCOMER
+        connection.catching_up = False
+        connection.skip = len(self._pending)
+        self._newcomers.append(connection)
+
+    async def _fetch_older(self, connection: Connection) -> None:
+        """Read the next part of a replay that memory no longer holds; joiners at the same place share one read."""
+        chunk = await self._older.chunk(
+            connection.position + 1,
+            max(self._ring.first - 1, connection.position + 1),
+            critical_until=connection.critical_until,
+        )
+        if connection.stage is not Stage.BACKLOGGED:
+            return
+        if chunk is None:
+            self._overflow(connection, "trimmed past")
+            return
+        connection.unsent = chunk.data
+        connection.unsent_events = chunk.events
+        connection.sent += chunk.events
+        connection.position = chunk.reached
+        self._counters.messages_out += chunk.events
+
+    def _check_bound(self, connection: Connection) -> None:
+        """Close a connection that let more wait than its outbox may hold; resumed, it starts from its position."""
+        if connection.stage is not Stage.BACKLOGGED:
+            return
+        waiting = self.queued_bytes(connection)
+        if connection.catching_up:  # a long replay is not slowness, and costs no memory of its own
+            waiting -= self._ring.bytes_after(connection.position)
+        if waiting > self._outbox_max_bytes:
+            self._overflow(connection, "queue overflow")
+
+    def _overflow(self, connection: Connection, reason: str) -> None:
+        self._count_failures(connection, 0)
+        connection.close(close_codes.TOO_SLOW, f"too slow: {reason}")
+
+    def _lost(self, connection: Connection, events: int) -> None:
+        """The peer is gone: a write failed."""
+        if connection.stage is Stage.CLOSED:
+            return
+        self._count_failures(connection, events)
+        connection.close(close_codes.ABNORMAL, "connection lost")
+
+    def _count_failures(self, connection: Connection, events: int) -> None:
+        """Count what should have reached the session and did not: `events` of this tick and all of its backlog."""
+        undelivered = events + connection.unsent_events
+        connection.sent -= undelivered
+        if connection.stage is Stage.BACKLOGGED:
+            undelivered += self._ring.head - connection.position + len(connection.lane)
+        connection.session.health.messages_failed += undelivered
+        self._counters.message_failures += undelivered

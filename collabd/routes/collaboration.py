@@ -1,0 +1,58 @@
+"""Polling, publishing, replay, the run list and the client's settings.
+
+Law of this file: HTTP in, the hub's words out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from collabd.hub.polling import poll
+from collabd.hub.publishing import publish
+from collabd.hub.replaying import list_runs, replay_run
+from collabd.routes.answers import json_response
+from collabd.routes.callers import caller_of
+
+if TYPE_CHECKING:
+    from collabd.hub.hub import Hub
+
+
+def collaboration_routes(hub: Hub) -> Blueprint:
+    """The routes that clients use."""
+    routes = Blueprint("collaboration", __name__)
+    client = hub.config.client
+    client_config = msgspec.json.encode(
+        {
+            "maxReconnectAttempts": client.max_reconnect_attempts,
+            "pollingIntervalMs": client.polling_interval_ms,
+            "messageRetryLimit": client.message_retry_limit,
+            "heartbeatIntervalMs": round(hub.config.websocket.heartbeat_interval_s * 1000),
+            "maxMessageBytes": hub.config.websocket.max_message_bytes,
+        }
+    )
+
+    @routes.get("/api/runs/<run_id>/collaboration/poll")
+    async def poll_route(run_id: str) -> Response:
+        return json_response(await poll(hub, caller_of(request), run_id, request.query_string))
+
+    @routes.get("/api/runs/<run_id>/collaboration/replay")
+    async def replay_route(run_id: str) -> Response:
+        return json_response(await replay_run(hub, caller_of(request), run_id, request.query_string))
+
+    @routes.post("/api/runs/<run_id>/collaboration/events")
+    async def publish_route(run_id: str) -> Response:
+        body: bytes = await request.get_data(cache=False, as_text=False)
+        return json_response(await publish(hub, caller_of(request), run_id, request.query_string, body))
+
+    @routes.get("/api/runs")
+    async def runs_route() -> Response:
+        return json_response(await list_runs(hub, caller_of(request), request.query_string))
+
+    @routes.get("/api/client-config")
+    async def client_config_route() -> Response:
+        return json_response(client_config)
+
+    return routes

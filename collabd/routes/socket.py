@@ -1,0 +1,104 @@
+"""The WebSocket route behind Hypercorn, for upgrades that the gateway does not see.
+
+Law of this file: the slower transport under the same session code (architecture, decision 2): upgrades on kept-alive
+connections, over HTTP/2, and when Hypercorn alone serves the app. ASGI shows neither pongs nor the client's close
+code, so here latency comes from CLIENT_HEALTH and a client's 1000 is a leave only after the grace time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+from quart import Blueprint, Response, websocket
+
+from collabd.errors import ProtocolError
+from collabd.hub.admission import selected_subprotocol
+from collabd.hub.buffered_link import BufferedLink
+from collabd.hub.connection import Stage
+from collabd.hub.joining import admit, counted_address, join
+from collabd.hub.receive import receive
+from collabd.protocol import close_codes
+from collabd.protocol.codec import split_frames
+from collabd.routes.answers import problem_response
+from collabd.routes.callers import caller_of_socket
+
+if TYPE_CHECKING:
+    from collabd.hub.connection import Connection
+    from collabd.hub.hub import Hub
+
+_TEXT: Final = 1
+_GOODBYE_TIMEOUT: Final = 2.0
+
+
+def socket_routes(hub: Hub) -> Blueprint:
+    """The WebSocket route."""
+    routes = Blueprint("socket", __name__)
+
+    @routes.websocket("/ws/runs/<path:run_id>/collaboration")
+    async def socket_route(run_id: str) -> Response | None:
+        caller = caller_of_socket(websocket)
+        try:
+            admitted = await admit(hub, caller, websocket.path, websocket.query_string)
+        except ProtocolError as error:
+            return problem_response(error)
+        await websocket.accept(subprotocol=selected_subprotocol(caller.headers))
+        link = BufferedLink(caller.address, _write, hears_pongs=False)
+        with counted_address(hub, caller.address):
+            try:
+                connection = join(hub, admitted, link, b"")
+            except ProtocolError as error:
+                await websocket.close(close_codes.RESTART, error.message)
+                return None
+            await _serve(connection, link)
+        return None
+
+    return routes
+
+
+async def _serve(connection: Connection, link: BufferedLink) -> None:
+    code: int | None = None
+    reason = "connection lost"
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.run_writer)
+            with link.reading:
+                await _read(connection)
+            code, reason = await _part(connection, link)
+            nursery.cancel_scope.cancel()
+    finally:
+        connection.session.run.detach(connection, code, reason)
+
+
+async def _write(data: bytes) -> None:
+    """Send joined frames as ASGI messages; pings have no ASGI form and are left out."""
+    for opcode, payload in split_frames(data):
+        if opcode == _TEXT:
+            await websocket.send(payload.decode())
+
+
+async def _read(connection: Connection) -> None:
+    committer = connection.session.run.hub.committer
+    while connection.stage is not Stage.CLOSED:
+        message: str | bytes | None = await websocket.receive()
+        connection.last_heard = trio.current_time()
+        text = message.encode() if isinstance(message, str) else message or b""  # an empty binary one comes as None
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            connection.close(close_codes.INVALID_UTF8, "a message must be valid UTF-8")
+            return
+        receive(connection, text)
+        if committer.congested:
+            await committer.wait_room()
+
+
+async def _part(connection: Connection, link: BufferedLink) -> tuple[int | None, str]:
+    connection.session.run.fanout.remove(connection)
+    code, reason = connection.close_code, connection.close_reason
+    with trio.move_on_after(_GOODBYE_TIMEOUT):
+        await link.wait_written()
+        await _write(connection.take_unsent())
+        if code is not None and code != close_codes.ABNORMAL:
+            await websocket.close(code, reason)
+    return code, reason
