@@ -293,3 +293,6 @@ def _refused_in_words(path: Path) -> Iterator[None]:
             raise DatabaseUnusable(f"{path}: damaged ({error}); restore a backup") from error
         reason = _SQLITE_IN_WORDS.get(passing_fault(error) or "", f"{error} ({name_of(error)})")
         raise DatabaseUnusable(f"{path}: {reason}") from error
+    except UnicodeDecodeError as error:
+        # A damaged schema shows in SQLite's own error message, which then is no text.
+        raise DatabaseUnusable(f"{path}: damaged; restore a backup") from error

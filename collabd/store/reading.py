@@ -8,14 +8,17 @@ interpreter lock a thousand times for a thousand events.
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
 from collabd.errors import DamagedEvent
 from collabd.store.faults import is_damage, read_error
 from collabd.store.interface import EventPage, RunHead, StoredEvent
-from collabd.store.rows import EVENT_AS_JSON, UnreadableRows, decode_as, decode_events
+from collabd.store.rows import EVENT_AS_JSON, decode_events
+
+UNREADABLE: Final = (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError)
+"""What reading a damaged file may raise; UnicodeDecodeError also where SQLite's own message quotes a damaged schema."""
 
 _MESSAGES = "persisted_collaboration_messages"
 _RUN_AS_JSON = (
@@ -68,9 +71,9 @@ def read_page(connection: sqlite3.Connection, query: Query) -> EventPage:
         f" json_group_array({EVENT_AS_JSON})) FROM ({_page(where, query.max_bytes)})"
     )
     try:
-        page = decode_as(_Page, _rows(connection, statement, values))
+        page = msgspec.json.decode(_rows(connection, statement, values), type=_Page)
         events = sorted(decode_events(query.run_id, bytes(page.events)), key=_number)
-    except (UnreadableRows, sqlite3.Error) as error:
+    except UNREADABLE as error:
         _raise_damage(connection, _MESSAGES, query.run_id, error)
     oldest = page.oldest or 1
     if not query.is_filtered:
@@ -128,8 +131,8 @@ def read_critical_flags(connection: sqlite3.Connection, run_id: str) -> bytes:
     pairs = "json_group_array(json_array(sequence_number, is_critical))"
     statement = f"SELECT {pairs} FROM {_MESSAGES} WHERE run_id = ? ORDER BY sequence_number"
     try:
-        flags = sorted(decode_as(list[tuple[int, int]], _rows(connection, statement, (run_id,))))
-    except (UnreadableRows, sqlite3.Error) as error:
+        flags = sorted(msgspec.json.decode(_rows(connection, statement, (run_id,)), type=list[tuple[int, int]]))
+    except UNREADABLE as error:
         _raise_damage(connection, _MESSAGES, run_id, error)
     numbers = [number for number, _ in flags]
     _refuse_holes(run_id, numbers, min(numbers, default=0))
@@ -147,7 +150,7 @@ def _events(
 ) -> list[StoredEvent]:
     try:
         return sorted(decode_events(run_id, _rows(connection, statement, values)), key=_number)
-    except (UnreadableRows, sqlite3.Error) as error:
+    except UNREADABLE as error:
         _raise_damage(connection, table, run_id, error)
 
 
@@ -163,7 +166,7 @@ def _rows(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...
 
 
 def _run_heads(rows: bytes) -> list[RunHead]:
-    return [RunHead(*row) for row in decode_as(list[tuple[str, int, int, int]], rows)]
+    return [RunHead(*row) for row in msgspec.json.decode(rows, type=list[tuple[str, int, int, int]])]
 
 
 def _refuse_holes(run_id: str, numbers: list[int], first: int) -> None:
@@ -172,9 +175,7 @@ def _refuse_holes(run_id: str, numbers: list[int], first: int) -> None:
             raise DamagedEvent(run_id, expected)
 
 
-def _raise_damage(
-    connection: sqlite3.Connection, table: str, run_id: str, error: UnreadableRows | sqlite3.Error
-) -> NoReturn:
+def _raise_damage(connection: sqlite3.Connection, table: str, run_id: str, error: Exception) -> NoReturn:
     """Find the event that made a whole page unreadable, row by row: slow, and never needed on a sound disk."""
     if isinstance(error, sqlite3.Error) and not is_damage(error):
         raise read_error(error) from error
@@ -184,7 +185,7 @@ def _raise_damage(
     try:
         for (number,) in connection.execute(every, (run_id,)).fetchall():
             decode_events(run_id, _rows(connection, one, (run_id, number)))
-    except (UnreadableRows, sqlite3.Error):
+    except UNREADABLE:
         raise DamagedEvent(run_id, number) from error
     # Each event is sound by itself: the damage is in what leads to them.
     raise DamagedEvent(run_id, 0) from error

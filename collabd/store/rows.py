@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from hashlib import blake2b
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -39,30 +39,16 @@ class _Row(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
     message_data: str
 
 
-class UnreadableRows(Exception):
-    """What the database gave is not even in the form of rows."""
-
-
-_T = TypeVar("_T")
-
-
-def decode_as(kind: type[_T], rows: bytes) -> _T:
-    """Read a JSON text that SQLite made of its rows. Raises UnreadableRows."""
-    try:
-        return msgspec.json.decode(rows, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnreadableRows(str(error)) from error
-
-
+_decode_rows = msgspec.json.Decoder(list[_Row]).decode
 _encode = msgspec.json.Encoder().encode
 
 
 def decode_events(run_id: str, rows: bytes) -> list[StoredEvent]:
     """Read a JSON array of EVENT_AS_JSON, each event checked against its checksum.
 
-    Raises DamagedEvent and UnreadableRows.
+    Raises DamagedEvent, and msgspec.DecodeError or UnicodeDecodeError where a row cannot even be read.
     """
-    return [_stored(run_id, row) for row in decode_as(list[_Row], rows)]
+    return [_stored(run_id, row) for row in _decode_rows(rows)]
 
 
 def _stored(run_id: str, row: _Row) -> StoredEvent:

@@ -32,7 +32,6 @@ from collabd.store.opening import (
     open_reader,
     wal_path,
 )
-from collabd.store.rows import UnreadableRows
 
 logger = logging.getLogger("collabd.store")
 
@@ -151,7 +150,7 @@ class SqliteStore:
         try:
             connection = self._reader()
             result = work(connection)
-        except (sqlite3.Error, UnreadableRows) as error:
+        except reading.UNREADABLE as error:
             raise read_error(error) from error
         self._idle_readers.append(connection)
         return result

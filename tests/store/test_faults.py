@@ -185,11 +185,14 @@ async def test_a_mark_that_cannot_be_written_is_a_failure(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("name", ["collabd.sqlite3", "collabd.sqlite3-wal"])
-async def test_files_that_are_removed_under_the_store_are_a_failure(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_files_that_are_removed_under_the_store_are_a_failure(tmp_path: Path, name: str, replaced: bool) -> None:
     """What is committed to a file that no start will find is not acknowledged."""
     async with open_store(tmp_path) as store:
         await store.append([event()])
         (tmp_path / name).rename(tmp_path / "moved")
+        if replaced:
+            (tmp_path / name).write_bytes((tmp_path / "moved").read_bytes())
         with pytest.raises(StorageFailed, match="moved or removed while in use"):
             await store.append([event()])
         (tmp_path / "moved").rename(tmp_path / name)

@@ -152,6 +152,17 @@ def test_a_damaged_database_is_refused_after_a_stop_that_was_not_clean(tmp_path:
         assert "damaged" in refusal(copy)
 
 
+def test_a_damaged_schema_is_refused(tmp_path: Path) -> None:
+    """Even where SQLite's own words about it are no text."""
+    make_database(tmp_path)
+    content = database_file(tmp_path).read_bytes()
+    database_file(tmp_path).write_bytes(
+        content.replace(b"CREATE TABLE kept_run_state", b"CREATE TABLE \xff\xfe \xff,(\xc3\x28")
+    )
+    with unchanged(database_file(tmp_path)):
+        assert "damaged" in refusal(tmp_path)
+
+
 def test_a_truncated_database_is_refused(tmp_path: Path) -> None:
     """A file cut short is not taken for a smaller one."""
     make_database(tmp_path)

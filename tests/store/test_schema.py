@@ -7,9 +7,10 @@ import pytest
 from sqlite_utils import Database
 
 from collabd.store import opening
+from collabd.store.reading import read_run_state
 from collabd.store.schema import STEPS, migrate
 from collabd.store.sqlite import open_store
-from tests.store.support import RUN, database_file, event
+from tests.store.support import RUN, MemoryLog, database_file, event
 
 
 def version(connection: sqlite3.Connection) -> int:
@@ -52,6 +53,15 @@ def test_a_migrated_database_is_left_alone(connection: sqlite3.Connection) -> No
     migrate(connection)
     migrate(connection)
     assert version(connection) == len(STEPS)
+
+
+def test_kept_state_is_the_newest_in_whatever_order_rows_go() -> None:
+    """The trigger that keeps state compares numbers; it does not lean on the order of a DELETE."""
+    log = MemoryLog()
+    log.append([event(data=b"1", state_key="k"), event(data=b"2", state_key="k")])
+    for number in (2, 1):
+        log.connection.execute("DELETE FROM persisted_collaboration_messages WHERE sequence_number = ?", (number,))
+    assert [kept.data for kept in read_run_state(log.connection, RUN)] == [b"2"]
 
 
 def add_a_note(db: Database) -> None:
