@@ -64,16 +64,7 @@ async def serve(config: Config) -> None:
     """Open, serve, drain and close. Raises what run_daemon turns into an exit status."""
     listeners = await _listen(config)
     tls = _tls_context(config)
-    storage = config.storage
-    async with (
-        open_store(
-            storage.data_dir,
-            synchronous=storage.synchronous,
-            retention=storage.max_persisted_messages_per_run,
-            dedupe_window_s=storage.dedupe_window_s,
-        ) as store,
-        Hub(config, store, authenticator=OpenDoor()).running() as hub,
-    ):
+    async with open_hub(config) as hub:
         door = AdminDoor(config, hub.authenticator, load_admin_token(config))
         http = HttpServer(
             make_app(hub, door),
@@ -87,6 +78,22 @@ async def serve(config: Config) -> None:
             notify("STOPPING=1", "STATUS=draining")
             await _stop(hub, http, config.server.drain_timeout_s)
     logger.info("stopped")
+
+
+@asynccontextmanager
+async def open_hub(config: Config) -> AsyncIterator[Hub]:
+    """Open the store and run a hub over it for the length of the block. Raises DatabaseUnusable."""
+    storage = config.storage
+    async with (
+        open_store(
+            storage.data_dir,
+            synchronous=storage.synchronous,
+            retention=storage.max_persisted_messages_per_run,
+            dedupe_window_s=storage.dedupe_window_s,
+        ) as store,
+        Hub(config, store, authenticator=OpenDoor()).running() as hub,
+    ):
+        yield hub
 
 
 @asynccontextmanager

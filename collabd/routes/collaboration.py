@@ -5,7 +5,7 @@ Law of this file: HTTP in, the hub's words out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -44,7 +44,7 @@ def collaboration_routes(hub: Hub) -> Blueprint:
 
     @routes.post("/api/runs/<run_id>/collaboration/events")
     async def publish_route(run_id: str) -> Response:
-        body: bytes = await request.get_data(cache=False, as_text=False)
+        body = cast(bytes, await request.get_data(cache=False, as_text=False))
         return json_response(await publish(hub, caller_of(request), run_id, request.query_string, body))
 
     @routes.get("/api/runs")

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors", "protocol"},
     "client_commands": {"errors", "config", "protocol", "client"},
     "daemon": LEAVES | {"log", "notify", "admin_door", "protocol", "store", "hub", "gateway", "routes"},
+    "asgi": {"admin_door", "config", "daemon", "routes"},
     "cli": {"errors", "config", "daemon", "client_commands"},
     "__main__": {"cli"},
 }
