@@ -7,6 +7,9 @@ knowing a type is knowing. A library may be named in types by anybody.
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,6 +104,14 @@ def test_a_library_is_known_only_where_it_belongs(module: Path) -> None:
     libraries = {name.split(".")[0] for name in imports_of(module.read_text(), without_types)}
     assert {library for library in libraries if part not in ONLY_IN.get(library, {part})} == set()
     assert not (part in WITHOUT_TRIO and "trio" in libraries)
+
+
+def test_every_library_that_is_imported_is_a_declared_dependency() -> None:
+    """One that comes along with another may be gone with the other's next release."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    declared = {re.split("[^a-z0-9-]", line.lower())[0].replace("-", "_") for line in project["dependencies"]}
+    imported = {name.split(".")[0] for module in MODULES for name in imports_of(module.read_text())}
+    assert imported - declared - sys.stdlib_module_names - {"collabd"} == set()
 
 
 def test_every_part_is_placed() -> None:
