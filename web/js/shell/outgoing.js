@@ -15,6 +15,7 @@
 /** @import { StorageOption } from "./open_queue.js" */
 /** @import { FrameWay, PostWay } from "./sender.js" */
 
+import { closeRule } from "../core/close_codes.js";
 import { byteLength, checkSize, encodeMessage, newMessageId } from "../core/message.js";
 import { Outbox } from "../core/outbox.js";
 import { ClosedError, QueueFullError } from "../errors.js";
@@ -168,9 +169,9 @@ export class Outgoing {
     this.#changed(this.outbox.rejectLargerThan(this.plan.limits().maxMessageBytes));
   }
 
-  /** @param {number} [code] of the close */
+  /** @param {number} code of the close */
   lost(code) {
-    if (code !== undefined) this.#changed(this.outbox.closedBy(code));
+    if (closeRule(code).content) this.#changed(this.outbox.closedBy(code));
     this.sender.shut();
   }
 

@@ -27,6 +27,8 @@ export class FakeServer {
     this.live = new Set();
     /** @type {URL[]} every upgrade that was tried */
     this.dials = [];
+    /** @type {number[]} when, on the steady clock */
+    this.dialTimes = [];
     /** @type {string[][]} */
     this.protocols = [];
     /** @type {{url: URL, init: any}[]} every HTTP request */
@@ -51,7 +53,8 @@ export class FakeServer {
     this.welcome = (welcome) => welcome;
     this.heartbeatIntervalMs = 10_000;
     this.maxMessageBytes = 65_536;
-    this.retryAfterMs = 700;
+    /** how far the server's clock is ahead of the client's, milliseconds */
+    this.clockAheadMs = 0;
     const server = this;
     this.WebSocket = class extends FakeSocket {
       /**
@@ -77,7 +80,7 @@ export class FakeServer {
     const known = this.known.get(key);
     if (known !== undefined) return { clientMessageId, sequenceNumber: known, duplicate: true };
     if (!PERSISTED.has(eventType)) {
-      this.tell({ eventType, userId, data, clientMessageId, timestamp: this.time.wall(), isCritical: false });
+      this.tell({ eventType, userId, data, clientMessageId, timestamp: this.wall(), isCritical: false });
       return { clientMessageId, duplicate: false };
     }
     const event = this.commit(userId, eventType, data, clientMessageId);
@@ -93,7 +96,7 @@ export class FakeServer {
    */
   commit(userId, eventType, data, clientMessageId) {
     const sequenceNumber = ++this.head;
-    const timestamp = this.time.wall();
+    const timestamp = this.wall();
     const event = { eventType, userId, timestamp, sequenceNumber, data, isCritical: true, clientMessageId };
     this.events.push(event);
     this.tell(event);
@@ -117,6 +120,10 @@ export class FakeServer {
     this.runState = [];
     this.head = 0;
     this.known.clear();
+  }
+
+  wall() {
+    return this.time.wall() + this.clockAheadMs;
   }
 
   get oldest() {
@@ -236,6 +243,7 @@ export class FakeSocket {
     this.server = server;
     this.url = new URL(url);
     server.dials.push(this.url);
+    server.dialTimes.push(server.time.now());
     server.protocols.push(protocols);
     server.time.setTimeout(() => this.#answer(), 1);
   }
@@ -271,7 +279,7 @@ export class FakeSocket {
       runState: recovered ? [] : server.runState,
       activeUsers: server.users,
       cursorPositions: {},
-      serverTime: server.time.wall(),
+      serverTime: server.wall(),
       heartbeatIntervalMs: server.heartbeatIntervalMs,
       maxMessageBytes: server.maxMessageBytes,
     };
@@ -301,7 +309,7 @@ export class FakeSocket {
     server.received.push(frame);
     const { eventType, data, clientMessageId } = frame;
     if (eventType === "PING") {
-      return this.deliver({ eventType: "PONG", data: { sentAt: data.sentAt, serverTime: server.time.wall() } });
+      return this.deliver({ eventType: "PONG", data: { sentAt: data.sentAt, serverTime: server.wall() } });
     }
     if (eventType === "AUTH") return this.deliver({ eventType: "AUTH_OK", data: {} });
     if (eventType === "CLIENT_HEALTH") return;

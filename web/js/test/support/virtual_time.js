@@ -12,6 +12,8 @@ export class VirtualTime {
     this.steady = 1_000;
     this.wallOffset = 1_700_000_000_000;
     this.order = 0;
+    /** How many turns of the real event loop things need between two timers: a database in memory needs more. */
+    this.turns = 6;
     /** @type {Set<Timer>} */
     this.timers = new Set();
   }
@@ -30,7 +32,7 @@ export class VirtualTime {
 
   /** Let everything run that waits for no timer. */
   async settle() {
-    for (let turn = 0; turn < 6; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < this.turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   }
 
   /** @param {number} ms */
