@@ -28,10 +28,10 @@ def kept_files() -> list[Path]:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file, empty for one that is no text."""
+    """The text of a file, empty for one that is no text or not there."""
     try:
         return path.read_text()
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, FileNotFoundError):
         return ""
 
 
