@@ -19,10 +19,10 @@ import msgspec
 from collabd.errors import StorageFailed
 from collabd.store.faults import commit_error, name_of
 from collabd.store.interface import AppendResult, NewEvent
-from collabd.store.plan import FreshEvent, Head, KnownMessage, MessageKey, Plan, key_of, plan_commit, trimmed_to
-from collabd.store.rows import KEY_COLUMNS, MESSAGE_COLUMNS, message_row, time_ordered_id
+from collabd.store.plan import FreshEvent, Head, KnownMessage, Plan, plan_commit, trimmed_to
+from collabd.store.rows import KEY_COLUMNS, MESSAGE_COLUMNS, message_key, message_row, time_ordered_id
 
-_ROWS_PER_INSERT: Final = 256
+_ROWS_PER_STATEMENT: Final = 256
 _HEADS_KEPT: Final = 10_000
 _SWEEPS_PER_WINDOW: Final = 24
 _SWEEP_ROWS: Final = 64
@@ -132,20 +132,26 @@ def _plan_and_insert_keys(
     return plan
 
 
-def _known(connection: sqlite3.Connection, events: Sequence[NewEvent]) -> dict[MessageKey, KnownMessage]:
-    keys = [key for key in map(key_of, events) if key is not None]
-    rows = connection.execute(
-        "SELECT json_group_array(json_array(run_id, user_id, client_message_id, sequence_number, content_hash))"
-        " FROM json_each(?) AS asked CROSS JOIN once_only_keys ON run_id = json_extract(asked.value, '$[0]')"
-        " AND user_id = json_extract(asked.value, '$[1]') AND client_message_id = json_extract(asked.value, '$[2]')",
-        (_json(keys),),
-    ).fetchone()[0]
-    found = msgspec.json.decode(rows, type=list[tuple[str, str, str, int, int]])
-    return {(run, user, message): KnownMessage(number, digest) for run, user, message, number, digest in found}
+def _known(connection: sqlite3.Connection, events: Sequence[NewEvent]) -> dict[bytes, KnownMessage]:
+    keys = [key for key in map(message_key, events) if key is not None]
+    known: dict[bytes, KnownMessage] = {}
+    for start in range(0, len(keys), _ROWS_PER_STATEMENT):
+        part = keys[start : start + _ROWS_PER_STATEMENT]
+        rows = connection.execute(
+            "SELECT message_key, sequence_number, content_hash FROM once_only_keys"
+            f" WHERE message_key IN ({', '.join('?' * len(part))})",
+            part,
+        )
+        known |= {key: KnownMessage(number, digest) for key, number, digest in rows.fetchall()}
+    return known
 
 
 def _insert_keys(connection: sqlite3.Connection, fresh: Sequence[FreshEvent], now_ms: int) -> None:
-    rows = [(*new.key, new.sequence_number, new.content_hash, now_ms) for new in fresh if new.key is not None]
+    rows = [
+        (new.key, new.event.run_id, new.sequence_number, new.content_hash, now_ms)
+        for new in fresh
+        if new.key is not None
+    ]
     _insert(connection, "once_only_keys", KEY_COLUMNS, rows)
 
 
@@ -177,8 +183,8 @@ def _insert(
     or_ignore: bool = False,
 ) -> None:
     """Insert rows of values (never NULL in the first column), up to 256 in one statement."""
-    for start in range(0, len(rows), _ROWS_PER_INSERT):
-        part = rows[start : start + _ROWS_PER_INSERT]
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        part = rows[start : start + _ROWS_PER_STATEMENT]
         size = 1 << (len(part) - 1).bit_length()
         values = [value for row in part for value in row]
         values += [None] * (len(columns) * (size - len(part)))

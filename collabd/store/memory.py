@@ -8,11 +8,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import NamedTuple
 
 import trio
 
 from collabd.store.interface import AppendResult, EventPage, NewEvent, RunHead, StoredEvent
-from collabd.store.plan import FreshEvent, Head, KnownMessage, MessageKey, key_of, plan_commit, trimmed_to
+from collabd.store.plan import FreshEvent, Head, KnownMessage, plan_commit, trimmed_to
+from collabd.store.rows import message_key
 
 
 def _virtual_clock_ms() -> int:
@@ -41,6 +44,12 @@ class _Run:
         return changed
 
 
+class _Key(NamedTuple):
+    run_id: str
+    known: KnownMessage
+    made_at: int
+
+
 class MemoryStore:
     """A store that forgets everything with the process.
 
@@ -60,7 +69,7 @@ class MemoryStore:
         self._window_ms = int(dedupe_window_s * 1000)
         self._clock_ms = clock_ms
         self._runs: dict[str, _Run] = {}
-        self._keys: dict[MessageKey, tuple[KnownMessage, int]] = {}
+        self._keys: dict[bytes, _Key] = {}
 
     @property
     def epoch(self) -> str:
@@ -74,7 +83,7 @@ class MemoryStore:
             raise self.refuse_with
         now_ms = self._clock_ms()
         heads = {event.run_id: self._head(event.run_id) for event in events}
-        known = {key: self._keys[key][0] for key in map(key_of, events) if key in self._keys}
+        known = {key: self._keys[key].known for key in map(message_key, events) if key in self._keys}
         plan = plan_commit(events, heads, known)
         for fresh in plan.fresh:
             self._keep(fresh, now_ms)
@@ -152,12 +161,14 @@ class MemoryStore:
         run.log[fresh.sequence_number] = fresh.event
         run.newest = fresh.sequence_number
         if fresh.key is not None:
-            self._keys[fresh.key] = (KnownMessage(fresh.sequence_number, fresh.content_hash), now_ms)
+            known = KnownMessage(fresh.sequence_number, fresh.content_hash)
+            self._keys[fresh.key] = _Key(fresh.event.run_id, known, now_ms)
 
     def _forget_keys(self, now_ms: int) -> None:
-        for key, (known, made_at) in list(self._keys.items()):
-            if made_at < now_ms - self._window_ms and known.sequence_number not in self._runs[key[0]].log:
-                del self._keys[key]
+        expired = now_ms - self._window_ms
+        for digest, key in list(takewhile(lambda item: item[1].made_at < expired, self._keys.items())):
+            if key.known.sequence_number not in self._runs[key.run_id].log:
+                del self._keys[digest]
 
 
 def _stored(number: int, event: NewEvent) -> StoredEvent:

@@ -9,14 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from collabd.store.interface import NewEvent, Outcome
-from collabd.store.rows import content_hash
-
-MessageKey = tuple[str, str, str]
-"""(run, user, clientMessageId): what names a message once and for all (docs/protocol.md, "Once")."""
+from collabd.store.rows import content_hash, message_key
 
 
 class KnownMessage(NamedTuple):
-    """What a key of the log stands for."""
+    """What a message_key stands for."""
 
     sequence_number: int
     content_hash: int
@@ -30,11 +27,11 @@ class Head(NamedTuple):
 
 
 class FreshEvent(NamedTuple):
-    """An event that gets a number in this commit; `key` is None where the sender gave no id."""
+    """An event that gets a number in this commit; `key` is its message_key."""
 
     event: NewEvent
     sequence_number: int
-    key: MessageKey | None
+    key: bytes | None
     content_hash: int
 
 
@@ -46,21 +43,12 @@ class Plan(NamedTuple):
     newest: dict[str, int]
 
 
-def key_of(event: NewEvent) -> MessageKey | None:
-    """The key that makes an event once-only, or None for a sender who asked for no such promise."""
-    if event.client_message_id is None:
-        return None
-    return (event.run_id, event.user_id, event.client_message_id)
-
-
-def plan_commit(
-    events: Sequence[NewEvent], heads: Mapping[str, Head], known: Mapping[MessageKey, KnownMessage]
-) -> Plan:
+def plan_commit(events: Sequence[NewEvent], heads: Mapping[str, Head], known: Mapping[bytes, KnownMessage]) -> Plan:
     """Number a batch: gapless per run from `heads`, nothing twice, neither against `known` nor within the batch."""
     seen = dict(known)
     plan = Plan([], [], {})
     for event in events:
-        key = key_of(event)
+        key = message_key(event)
         digest = 0 if key is None else content_hash(event)
         earlier = None if key is None else seen.get(key)
         if earlier is not None:

@@ -18,7 +18,7 @@ MESSAGE_COLUMNS: Final = (
     "position", "id", "run_id", "user_id", "event_type", "timestamp", "sequence_number", "is_critical",
     "client_message_id", "state_key", "checksum", "data_bytes", "message_data",
 )  # fmt: skip
-KEY_COLUMNS: Final = ("run_id", "user_id", "client_message_id", "sequence_number", "content_hash", "made_at")
+KEY_COLUMNS: Final = ("message_key", "run_id", "sequence_number", "content_hash", "made_at")
 
 EVENT_AS_JSON: Final = (
     "json_array(sequence_number, user_id, event_type, timestamp, is_critical, client_message_id, state_key, checksum,"
@@ -80,6 +80,13 @@ def checksum(
     fields = (run_id, sequence_number, user_id, event_type, timestamp, is_critical, client_message_id, state_key)
     # JSON marks where each field ends, so that nothing can move from one field to the next unseen.
     return zlib.crc32(data, zlib.crc32(_encode(fields)))
+
+
+def message_key(event: NewEvent) -> bytes | None:
+    """What names a message once and for all (docs/protocol.md, "Once"); None for one that was given no id."""
+    if event.client_message_id is None:
+        return None
+    return blake2b(_encode((event.run_id, event.user_id, event.client_message_id)), digest_size=16).digest()
 
 
 def content_hash(event: NewEvent) -> int:
