@@ -120,13 +120,21 @@ def open_database(data_dir: Path, *, synchronous: Synchronous, now_ms: int) -> O
     return database
 
 
-def close_database(database: OpenDatabase) -> None:
-    """Leave no write-ahead log and a clean mark. What fails of that is logged, and judged at the next start."""
+def close_database(database: OpenDatabase, *, failed: bool = False) -> None:
+    """Move the whole log into the database, and say in the mark that it is closed.
+
+    A database that `failed` is left as after kill -9, for the next start to recover: SQLite, which would move the log
+    at the close of the last connection, has stopped telling the truth. What goes wrong here is logged.
+    """
     try:
-        database.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        database.writer.close()
-        if _size(wal_path(database.path)) == 0:
-            database.write_mark(is_open=False, durable=True)
+        if failed:
+            _close_leaving_log(database)
+        else:
+            _, frames, moved = database.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            database.writer.close()
+            # A reader of another program may keep the log from being deleted, not from having nothing to add.
+            if frames == moved:
+                database.write_mark(is_open=False, durable=True)
     except (sqlite3.Error, OSError) as error:
         logger.warning("%s: not closed cleanly: %s", database.path, error)
     finally:
@@ -134,6 +142,13 @@ def close_database(database: OpenDatabase) -> None:
             database.writer.close()
         database.mark.close()
         os.close(database.lock)
+
+
+def _close_leaving_log(database: OpenDatabase) -> None:
+    with closing(open_reader(database.path)) as other:
+        # A connection that has read holds a lock that makes it count; one that may only read moves nothing.
+        other.execute("PRAGMA user_version").fetchone()
+        database.writer.close()
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

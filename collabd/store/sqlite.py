@@ -214,4 +214,4 @@ class SqliteStore:
         for connection in self._idle_readers:
             with suppress(sqlite3.Error):
                 connection.close()
-        close_database(self._database)
+        close_database(self._database, failed=self._failure is not None)

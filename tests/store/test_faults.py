@@ -138,6 +138,36 @@ async def test_after_an_io_error_nothing_is_acknowledged_any_more(tmp_path: Path
         assert len((await store.read(RUN, first=1)).events) == 1
 
 
+async def test_after_an_io_error_the_next_start_recovers(tmp_path: Path) -> None:
+    """The store is left as after kill -9: what was acknowledged is there, under the same epoch."""
+    async with open_store(tmp_path) as store:
+        await store.append(events(3))
+        epoch = store.epoch
+        failing_writer(store).fail_at = "COMMIT"
+        with pytest.raises(StorageFailed):
+            await store.append([event()])
+    assert wal_path(database_file(tmp_path)).stat().st_size > 0
+    assert b" open " in (tmp_path / "collabd.mark").read_bytes()
+    async with open_store(tmp_path) as store:
+        assert store.epoch == epoch
+        assert len((await store.read(RUN, first=1)).events) == 3
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1 FROM ai_run", "BEGIN; SELECT 1 FROM ai_run"])
+async def test_a_stop_is_clean_while_another_program_looks_on(tmp_path: Path, statement: str) -> None:
+    """An operator's shell that stays open, idle or in the middle of a read, does not cost the clients their epoch."""
+    async with open_store(tmp_path) as store:
+        store._database.writer.execute("PRAGMA busy_timeout = 0")
+        await store.append([event()])
+        epoch = store.epoch
+        shell = sqlite3.connect(database_file(tmp_path), isolation_level=None)
+        for part in statement.split("; "):
+            shell.execute(part).fetchall()
+    shell.close()
+    async with open_store(tmp_path) as store:
+        assert store.epoch == epoch
+
+
 async def test_a_commit_that_cannot_be_undone_is_a_failure(tmp_path: Path) -> None:
     """A transaction that stays open would swallow the next one."""
     async with open_store(tmp_path) as store:
