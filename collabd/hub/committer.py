@@ -36,29 +36,45 @@ EVENT_OVERHEAD_BYTES: Final = 256
 class Order(Protocol):
     """Decides whether a message may pass after an earlier one of the same sender was refused."""
 
-    def check(self, client_message_id: str | None) -> None:
-        """Let it pass, or raise the ProtocolError to answer with."""
+    def admit(self, client_message_id: str | None) -> int:
+        """Number a message that came, or raise the ProtocolError to answer with."""
 
-    def refused(self, client_message_id: str | None, answer: ProtocolError) -> None:
+    def confirm(self, client_message_id: str | None, number: int) -> None:
+        """Let a numbered message into its commit, or raise the ProtocolError to answer with."""
+
+    def refused(self, client_message_id: str | None, answer: ProtocolError, number: int | None = None) -> None:
         """Note a refusal."""
 
 
 class Submission:
-    """One event waiting for its number, and how to answer whoever sent it."""
+    """One event waiting for its sequence number, and how to answer whoever sent it.
 
-    __slots__ = ("answer", "event", "order")
+    Raises ProtocolError where an earlier message of the same sender has to come again first.
+    """
+
+    __slots__ = ("_number", "_order", "answer", "event")
 
     def __init__(
         self, event: NewEvent, order: Order, answer: Callable[[NewEvent, Outcome | ProtocolError], None]
     ) -> None:
         self.event = event
-        self.order = order
         self.answer = answer
+        self._order = order
+        self._number = order.admit(event.client_message_id)
+
+    def passes(self) -> bool:
+        """Whether the sender's order still lets the event go on; otherwise its sender has just been answered."""
+        try:
+            self._order.confirm(self.event.client_message_id, self._number)
+        except ProtocolError as error:
+            self.answer(self.event, error)
+            return False
+        return True
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer that the event was not kept."""
         error.client_message_id = self.event.client_message_id
-        self.order.refused(self.event.client_message_id, error)
+        self._order.refused(self.event.client_message_id, error, self._number)
         self.answer(self.event, error)
 
 
@@ -138,7 +154,7 @@ class Committer:
 
     async def _commit(self, batch: dict[Run, list[Submission]]) -> None:
         for run, inbox in batch.items():
-            batch[run] = [submission for submission in inbox if _passes(submission)]
+            batch[run] = [submission for submission in inbox if submission.passes()]
         events = [submission.event for inbox in batch.values() for submission in inbox]
         if not events:
             return
@@ -176,18 +192,8 @@ class Committer:
         self.storage_error = str(error)
         for inbox in batch.values():
             for submission in inbox:
-                if _passes(submission):
+                if submission.passes():
                     submission.refuse(ProtocolError("storage_unavailable", "the server cannot store events just now"))
-
-
-def _passes(submission: Submission) -> bool:
-    """Whether the sender's order lets the event go on; otherwise its sender has just been answered."""
-    try:
-        submission.order.check(submission.event.client_message_id)
-    except ProtocolError as error:
-        submission.answer(submission.event, error)
-        return False
-    return True
 
 
 def _cost(submission: Submission) -> int:

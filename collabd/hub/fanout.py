@@ -291,9 +291,10 @@ class FanOut:
         """Close a connection that let more wait than its outbox may hold; resumed, it starts from its position."""
         if connection.stage is not Stage.BACKLOGGED:
             return
-        waiting = self.queued_bytes(connection)
-        if connection.catching_up:  # a long replay is not slowness, and costs no memory of its own
-            waiting -= self._ring.bytes_after(connection.position)
+        if connection.catching_up:  # a long replay is not slowness: only what came beside it counts
+            waiting = sum(map(len, connection.private)) + connection.lane_bytes
+        else:
+            waiting = self.queued_bytes(connection)
         if waiting > self._outbox_max_bytes:
             self._overflow(connection, "queue overflow")
 

@@ -128,7 +128,7 @@ class _Batch:
         return self._answers
 
     async def _take_one(self, index: int, text: bytes) -> None:
-        self.check(None)
+        self.admit(None)
         hub, sender = self._hub, self._sender
         if len(text) > hub.config.websocket.max_message_bytes:
             raise ProtocolError("message_too_big", f"a message may have {hub.config.websocket.max_message_bytes} bytes")
@@ -148,12 +148,12 @@ class _Batch:
     async def _take_event(self, index: int, message: ClientMessage) -> None:
         sender = self._sender
         if message.kind.persisted:
-            self._waiting += 1
             sender.run.submit(sender.user_id, message, self, self._answer_at(index))
+            self._waiting += 1
         else:
             # What came before it must be safe first, or a transient event would be told out of a stopped batch.
             await self._wait_settled()
-            self.check(None)
+            self.admit(None)
             tell_transient(sender.run, sender.user_id, json_string(sender.user_id), message)
             self._answers[index] = _ack(message.client_message_id, None, duplicate=False)
         count_in(sender.run, message)
@@ -189,8 +189,13 @@ class _Batch:
 
     # The Order that the committer asks
 
-    def check(self, client_message_id: str | None) -> None:
+    def admit(self, client_message_id: str | None) -> int:
         """Nothing of a batch passes after a retryable failure in it."""
+        self.confirm(client_message_id, 0)
+        return 0
+
+    def confirm(self, client_message_id: str | None, number: int) -> None:
+        """The same when its commit begins."""
         if self._stopped:
             raise ProtocolError(
                 "not_attempted",
@@ -198,7 +203,7 @@ class _Batch:
                 client_message_id=client_message_id,
             )
 
-    def refused(self, client_message_id: str | None, answer: ProtocolError) -> None:
+    def refused(self, client_message_id: str | None, answer: ProtocolError, number: int | None = None) -> None:
         """Stop the batch when sending again may help."""
         self._stopped = self._stopped or answer.retryable
 

@@ -87,7 +87,6 @@ def _take_event(connection: Connection, message: ClientMessage) -> None:
             "forbidden", f"viewers may not send {kind.name}", client_message_id=message.client_message_id
         )
     if kind.persisted:
-        connection.order.check(message.client_message_id)
         run.submit(session.user_id, message, connection.order, _Answer(connection))
     else:
         tell_transient(run, session.user_id, session.user_json, message)

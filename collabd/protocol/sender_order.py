@@ -3,6 +3,9 @@
 Law of this file: one small state per connection, no clock. The rule: after a retryable ERROR to a persisted-type
 message with a clientMessageId, the later such messages get the same answer until that id comes again or the session
 reconnects. A client that resends from the refused id on keeps its order without waiting for each answer.
+
+A message is looked at twice, when it comes and when its commit begins, since an earlier one may have been refused in
+between; a number given at its coming tells which of two messages was earlier.
 """
 
 from __future__ import annotations
@@ -13,20 +16,27 @@ from collabd.errors import ProtocolError
 class SenderOrder:
     """Remembers the refused message that the sender has to repeat first, and the answer it got."""
 
-    __slots__ = ("_answer", "_waiting_for")
+    __slots__ = ("_answer", "_count", "_since", "_waiting_for")
 
     def __init__(self) -> None:
+        self._count = 0
         self._waiting_for: str | None = None
+        self._since = 0
         self._answer: ProtocolError | None = None
 
-    def check(self, client_message_id: str | None) -> None:
-        """Let a persisted-type message pass, or raise the answer that an earlier one got (ProtocolError)."""
-        if self._waiting_for is None or client_message_id is None:
+    def admit(self, client_message_id: str | None) -> int:
+        """Number a message that came, or raise the answer that an earlier one got (ProtocolError)."""
+        self._count += 1
+        self.confirm(client_message_id, self._count)
+        return self._count
+
+    def confirm(self, client_message_id: str | None, number: int) -> None:
+        """Let a numbered message pass, or raise the answer that an earlier one got meanwhile (ProtocolError)."""
+        if self._answer is None or client_message_id is None or number < self._since:
             return
         if client_message_id == self._waiting_for:
             self._waiting_for = self._answer = None
             return
-        assert self._answer is not None
         raise ProtocolError(
             self._answer.code,
             self._answer.message,
@@ -34,8 +44,14 @@ class SenderOrder:
             retry_after_ms=self._answer.retry_after_ms,
         )
 
-    def refused(self, client_message_id: str | None, answer: ProtocolError) -> None:
-        """Note that a persisted-type message was refused; only the first retryable refusal starts the waiting."""
-        if self._waiting_for is None and client_message_id is not None and answer.retryable:
+    def refused(self, client_message_id: str | None, answer: ProtocolError, number: int | None = None) -> None:
+        """Note that a message was refused: numbered, or before it got a number. The earliest one is waited for."""
+        if client_message_id is None or not answer.retryable:
+            return
+        if number is None:
+            self._count += 1
+            number = self._count
+        if self._answer is None or number < self._since:
             self._waiting_for = client_message_id
+            self._since = number
             self._answer = answer
