@@ -7,20 +7,26 @@ Law of this file: it never changes a byte. What one client may send must never m
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from math import isinf
+from typing import Final
 
 import msgspec
 
 MAX_DEPTH: Final = 32
 """How deeply arrays and objects may nest."""
 
+_TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep"
+
 _decode_any = msgspec.json.Decoder().decode
 _NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{309}")
+_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_LONG_INTEGER: Final = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{309,}+(?![.eE])")
 _SHORTEST_OVERFLOW: Final = 309
 """Digits of the shortest integer above every IEEE double (about 1.8e308)."""
+
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def check_json_text(text: bytes) -> None:
@@ -29,55 +35,42 @@ def check_json_text(text: bytes) -> None:
     Refuses invalid UTF-8, bad grammar, nesting above MAX_DEPTH, unpaired surrogate escapes, NUL escapes, numbers
     beyond IEEE double, NaN and Infinity. Raises ValueError with a sentence for the sender.
     """
+    _check_grammar(text)
     # Each level takes two bytes, so a short text cannot nest too deeply: the common message skips the count.
-    if len(text) > 2 * MAX_DEPTH and _depth_exceeds(text, MAX_DEPTH):
-        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
-    value = _parse(text)
+    if len(text) > 2 * MAX_DEPTH and _is_too_deep(text):
+        raise ValueError(_TOO_DEEP)
     if b"\\u0000" in text and _NUL_ESCAPE.search(text):
         raise ValueError("a NUL escape (\\u0000) is not allowed")
-    if len(text) >= _SHORTEST_OVERFLOW and _LONG_NUMBER.search(text) and _has_huge_integer(value):
+    if len(text) >= _SHORTEST_OVERFLOW and _has_huge_integer(text):
         raise ValueError("a number is beyond the range of IEEE double")
 
 
-def _parse(text: bytes) -> Any:
-    # msgspec refuses here what msgspec.Raw lets pass: invalid UTF-8, lone surrogates and floats beyond double.
+def _check_grammar(text: bytes) -> None:
+    # A full decode refuses what msgspec.Raw lets pass: invalid UTF-8, lone surrogates and floats beyond double.
     try:
-        return _decode_any(text)
+        _decode_any(text)
     except UnicodeDecodeError as error:
         raise ValueError("not valid UTF-8") from error
-    except RecursionError as error:  # only when called from a very deep stack
-        raise ValueError("nested too deeply") from error
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
     except msgspec.MsgspecError as error:
         if _SURROGATE_ESCAPE.search(text):
             raise ValueError("an unpaired surrogate escape, or otherwise malformed JSON") from error
         raise ValueError(str(error).removesuffix(" - at `$[...]`")) from error
 
 
-def _depth_exceeds(text: bytes, limit: int) -> bool:
-    if text.count(b"[") + text.count(b"{") <= limit:
+def _is_too_deep(text: bytes) -> bool:
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return False
-    depth = 0
-    for byte in _STRINGS.sub(b"", text):
-        if byte in b"[{":
-            depth += 1
-            if depth > limit:
-                return True
-        elif byte in b"]}":
-            depth -= 1
-    return False
+    # In valid JSON brackets pair up, so each round takes away exactly the innermost level everywhere.
+    brackets = _STRINGS.sub(b"", text).translate(_ONE_KIND, _NO_BRACKET)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+    return brackets != b""
 
 
-def _has_huge_integer(value: Any) -> bool:
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-        elif isinstance(item, int):
-            try:
-                float(item)
-            except OverflowError:
-                return True
-    return False
+def _has_huge_integer(text: bytes) -> bool:
+    """Whether an integer is beyond double; read from the text, since a repeated key hides its earlier values."""
+    if not _LONG_INTEGER.search(text):
+        return False
+    return any(isinf(float(number)) for number in _LONG_INTEGER.findall(_STRINGS.sub(b'""', text)))
