@@ -17,7 +17,7 @@ import trio
 
 from collabd.client.address import Place
 from collabd.client.credentials import Credentials, TokenSource
-from collabd.client.errors import ClientError, ConnectionProblem, MessageTooBig, RunClosed, ServerBusy, WebSocketBlocked
+from collabd.client.errors import ConnectionProblem, MessageTooBig, RunClosed, ServerBusy, WebSocketBlocked
 from collabd.client.health import ConnectionState, Health, Transport, delivery_rate
 from collabd.client.http import Dial, tcp_dial
 from collabd.client.inbox import Inbox
@@ -92,7 +92,7 @@ class Engine:
         self.was_connected = False
         self.welcomes = 0
         self.latency_ms: float | None = None
-        self.problem: ClientError | None = None
+        self.problem: ConnectionProblem | None = None
         self.cursor: Any = None
         self.has_cursor = False
         self.quiet_until = 0.0

@@ -135,6 +135,7 @@ class SocketConnection:
         self._drained_until: float | None = None
         self._rate_told_ms: int | None = None
         self._renewing = False
+        self._leaving: trio.Event | None = None
 
     # Life
 
@@ -163,7 +164,7 @@ class SocketConnection:
             async with open_link(engine.outside.dial, engine.place.address, target, self._token) as link:
                 self._opened = True
                 self._welcome(read_welcome(parse_object(await link.receive())))
-                engine.close_socket = lambda: link.close(1000, CLOSE_TIMEOUT_S)
+                engine.close_socket = lambda: self._leave(link)
                 await self._serve(link)
                 raise AssertionError("a link is served until it ends")
         except LinkEnded as ended:
@@ -187,6 +188,12 @@ class SocketConnection:
         if self._own_ending is None:
             self._own_ending = ending
             self._scope.cancel()
+
+    async def _leave(self, link: Link) -> None:
+        """Close as one who leaves for good (R34)."""
+        self._leaving = trio.Event()
+        await link.close(1000, CLOSE_TIMEOUT_S)
+        self._leaving.set()
 
     def _lost(self, why: str) -> None:
         self._drop(Ending(ServerUnreachable(self._engine.url, why)))
@@ -232,6 +239,10 @@ class SocketConnection:
             try:
                 while True:
                     self._take(parse_object(await link.receive()))
+            except LinkEnded:
+                if self._leaving is not None:  # the closing handshake still needs the link
+                    await self._leaving.wait()
+                raise
             finally:
                 nursery.cancel_scope.cancel()
 
