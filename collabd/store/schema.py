@@ -18,7 +18,6 @@ APPLICATION_ID: Final = 0x636F6C62
 """Says in the file's header (SQLite, "application_id") that the database is collabd's: the ASCII codes of "colb"."""
 
 _FIRST_SCHEMA: Final = (
-    f"PRAGMA application_id = {APPLICATION_ID}",
     """
 CREATE TABLE collabd_meta (
     name TEXT PRIMARY KEY,   -- "epoch": the name of the history; "opened_at": milliseconds
@@ -108,6 +107,10 @@ def migrate(connection: sqlite3.Connection, steps: tuple[Step, ...] = STEPS) -> 
 
     `connection` is in autocommit mode (isolation_level None). `steps` is an argument for tests only.
     """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
+        # Before any table: a start that is killed here must not leave what the next one takes for a stranger's.
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     migrations = Migrations("collabd")
     for version, step in enumerate(steps, start=1):
         migrations(name=f"{version:04}{step.__name__}")(_numbered(step, version))

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from collabd.errors import StorageFailed, StorageUnavailable
+from collabd.store.faults import commit_error
 from collabd.store.interface import Outcome
 from collabd.store.opening import WAL_LIMIT_BYTES, wal_path
 from collabd.store.sqlite import SqliteStore, open_store
@@ -107,6 +108,30 @@ async def append_until_refused(store: SqliteStore) -> int:
         except StorageUnavailable:
             return written
     raise AssertionError("the disk is not full")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, StorageUnavailable),
+        (sqlite3.SQLITE_BUSY, StorageUnavailable),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StorageUnavailable),
+        (sqlite3.SQLITE_LOCKED, StorageUnavailable),
+        (sqlite3.SQLITE_READONLY, StorageUnavailable),
+        (sqlite3.SQLITE_CANTOPEN, StorageUnavailable),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, StorageUnavailable),
+        (sqlite3.SQLITE_IOERR, StorageFailed),
+        (sqlite3.SQLITE_IOERR_WRITE, StorageFailed),
+        (sqlite3.SQLITE_IOERR_FSYNC, StorageFailed),
+        (sqlite3.SQLITE_CORRUPT, StorageFailed),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, StorageFailed),
+    ],
+)
+def test_an_error_passes_or_it_does_not(code: int, kind: type[Exception]) -> None:
+    """What was not written and may be later is retryable; what can no longer be believed ends the process."""
+    error = sqlite3.OperationalError("words")
+    error.sqlite_errorcode = code
+    assert type(commit_error(error)) is kind
 
 
 async def test_a_locked_database_refuses_until_it_is_free(tmp_path: Path) -> None:

@@ -94,6 +94,17 @@ async def test_a_database_of_this_version_opens_under_the_next(tmp_path: Path, m
     connection.close()
 
 
+def test_a_first_start_that_is_killed_half_way_is_followed_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it left is taken for ours, not for the database of another program."""
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "migrate", lambda connection: migrate(connection, (fail_half_way,)))
+        with pytest.raises(Exception, match="ai_run"):
+            opening.open_database(tmp_path, synchronous="full", now_ms=0)
+    opening.close_database(opening.open_database(tmp_path, synchronous="full", now_ms=0))
+
+
 def test_a_step_that_is_interrupted_leaves_the_version_before_it(connection: sqlite3.Connection) -> None:
     """A migration is whole or not there: the steps before it stand, and it runs again next time."""
     with pytest.raises(KeyboardInterrupt):
