@@ -99,7 +99,7 @@ def tell_transient(run: Run, user_id: str, user_json: bytes, message: ClientMess
     """Tell everyone an event that is not kept, a cursor's move remembered."""
     if message.kind.name == CURSOR_MOVE:
         run.attendance.presence.move_cursor(user_id, message.data)
-    run.tell_transient(user_id, user_json, message.kind.name, message.data)
+    run.tell_transient(user_id, user_json, message.kind.name, message.data, message.client_message_id)
 
 
 def count_in(run: Run, message: ClientMessage) -> None:

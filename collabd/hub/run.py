@@ -129,9 +129,11 @@ class Run:
         assert number == sequence_number, f"run {self.run_id}: the log is at {sequence_number}, memory at {number}"
         self.fanout.tell(frame)
 
-    def tell_transient(self, user_id: str, user_json: bytes, event_type: str, data: bytes) -> None:
+    def tell_transient(
+        self, user_id: str, user_json: bytes, event_type: str, data: bytes, client_message_id: str | None = None
+    ) -> None:
         """Tell everyone an event that is not kept."""
-        payload = event_payload(event_type, user_json, self.hub.now_ms(), data)
+        payload = event_payload(event_type, user_json, self.hub.now_ms(), data, client_message_id=client_message_id)
         self.fanout.tell_transient(user_id, event_type, text_frame(payload))
 
     def _trim(self, oldest: int, state_changed: bool) -> None:

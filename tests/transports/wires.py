@@ -1,0 +1,252 @@
+"""The ways on which a WebSocket reaches collabd, each as a pipe of bytes after an upgrade.
+
+Law of this file: it upgrades and moves bytes; what the bytes mean is peer.py's. Everything has a deadline.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import socket
+import ssl
+import time
+from typing import NamedTuple, Protocol
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+
+from tests.transports.servers import HOST, Server
+
+DEADLINE_S = 10.0
+"""How long a test waits for bytes before it fails; far above what anything here takes."""
+
+_READ_BYTES = 65536
+_ACCEPT_SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+Headers = list[tuple[str, str]]
+
+
+class Answer(NamedTuple):
+    """The server's answer to an upgrade request; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Wire(Protocol):
+    """One connection to a server."""
+
+    def upgrade(self, target: str, headers: Headers) -> Answer:
+        """Ask for a WebSocket. `headers` come besides those that RFC 6455 or RFC 8441 require."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes. Raises OSError when the server has cut the connection."""
+
+    def receive(self, deadline: float) -> bytes:
+        """Some bytes, b"" at the end. Raises TimeoutError at the deadline (steady seconds)."""
+
+    def stop_sending(self) -> None:
+        """Say that no more bytes come, and go on reading."""
+
+    def close(self) -> None:
+        """Cut the connection."""
+
+
+def connect(server: Server, *, alpn: str = "http/1.1") -> socket.socket:
+    """A connection to a server, encrypted and verified where the server has a certificate."""
+    sock = socket.create_connection((HOST, server.port), timeout=DEADLINE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if server.authority is None:
+        return sock
+    context = ssl.create_default_context(cafile=server.authority)
+    context.set_alpn_protocols([alpn])
+    return context.wrap_socket(sock, server_hostname=HOST)
+
+
+def receive_some(sock: socket.socket, deadline: float) -> bytes:
+    """Some bytes, b"" at the end, however the peer ended."""
+    sock.settimeout(max(0.001, deadline - time.monotonic()))
+    try:
+        return sock.recv(_READ_BYTES)
+    except (ConnectionError, ssl.SSLError):
+        return b""
+
+
+def receive_answer(sock: socket.socket) -> tuple[Answer, bytes]:
+    """One HTTP/1.1 answer with a content-length, or without a body, and the bytes that came after it."""
+    deadline = time.monotonic() + DEADLINE_S
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += _some_more(sock, deadline, received)
+    head, _, rest = received.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    size = int(headers.get("content-length", 0))
+    while len(rest) < size:
+        rest += _some_more(sock, deadline, rest)
+    return Answer(int(status_line.split()[1]), headers, rest[:size]), rest[size:]
+
+
+def _some_more(sock: socket.socket, deadline: float, so_far: bytes) -> bytes:
+    data = receive_some(sock, deadline)
+    if not data:
+        raise ConnectionError(f"the server ended the connection after {so_far!r}")
+    return data
+
+
+def upgrade_request(host: str, target: str, headers: Headers, *, key: str = "dGhlIHNhbXBsZSBub25jZQ==") -> bytes:
+    """An HTTP/1.1 request for a WebSocket. A header given replaces the usual one of that name; "" leaves it out."""
+    usual = {
+        "host": host,
+        "upgrade": "websocket",
+        "connection": "Upgrade",
+        "sec-websocket-key": key,
+        "sec-websocket-version": "13",
+    }
+    given = {name.lower() for name, _ in headers}
+    lines = [f"GET {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in usual.items() if name not in given]
+    lines += [f"{name}: {value}" for name, value in headers if value]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+class Http1Wire:
+    """An upgrade as a connection's first request, or after `requests_before` ordinary ones on the same connection."""
+
+    def __init__(self, server: Server, *, requests_before: int = 0) -> None:
+        self._host = server.host
+        self._sock = connect(server)
+        self._rest = b""
+        for _ in range(requests_before):
+            self._sock.sendall(f"GET /actuator/health HTTP/1.1\r\nhost: {self._host}\r\n\r\n".encode())
+            answer, rest = receive_answer(self._sock)
+            assert answer.status == 200
+            assert rest == b""
+
+    def upgrade(self, target: str, headers: Headers) -> Answer:
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._sock.sendall(upgrade_request(self._host, target, headers, key=key))
+        answer, self._rest = receive_answer(self._sock)
+        if answer.status == 101:
+            accept = base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT_SALT).digest()).decode()
+            assert answer.headers["sec-websocket-accept"] == accept
+            assert answer.headers["upgrade"].lower() == "websocket"
+            assert answer.headers["connection"].lower() == "upgrade"
+        return answer
+
+    def send(self, data: bytes) -> None:
+        self._sock.settimeout(DEADLINE_S)
+        self._sock.sendall(data)
+
+    def receive(self, deadline: float) -> bytes:
+        data, self._rest = self._rest, b""
+        return data or receive_some(self._sock, deadline)
+
+    def stop_sending(self) -> None:
+        if isinstance(self._sock, ssl.SSLSocket):
+            self.close()  # TLS cannot be closed by halves with Python's ssl
+        else:
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class Http2Wire:
+    """A WebSocket as one stream of an HTTP/2 connection over TLS (RFC 8441)."""
+
+    def __init__(self, server: Server) -> None:
+        self._host = server.host
+        self._sock = connect(server, alpn="h2")
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        self._stream = 0
+        self._data = bytearray()
+        self._answer: Answer | None = None
+        self._ended = False
+        self._h2.initiate_connection()
+        # Room for whatever a server may tell: these tests do not test HTTP/2's flow control.
+        self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**24})
+        self._h2.increment_flow_control_window(2**24)
+        self._flush()
+        deadline = time.monotonic() + DEADLINE_S
+        while not self._h2.remote_settings.enable_connect_protocol:
+            self._pump(deadline)
+
+    def upgrade(self, target: str, headers: Headers) -> Answer:
+        self._stream = self._h2.get_next_available_stream_id()
+        usual = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "https"),
+            (":path", target),
+            (":authority", self._host),
+        ]
+        given = {name.lower() for name, _ in headers}
+        if "sec-websocket-version" not in given:
+            usual.append(("sec-websocket-version", "13"))
+        self._h2.send_headers(self._stream, [*usual, *((name.lower(), value) for name, value in headers if value)])
+        self._flush()
+        deadline = time.monotonic() + DEADLINE_S
+        while self._answer is None:
+            self._pump(deadline)
+        if self._answer.status != 200:
+            while not self._ended:
+                self._pump(deadline)
+            body, self._data = bytes(self._data), bytearray()
+            return self._answer._replace(body=body)
+        return self._answer
+
+    def send(self, data: bytes) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while data and not self._ended:
+            room = min(self._h2.local_flow_control_window(self._stream), self._h2.max_outbound_frame_size)
+            if room:
+                self._h2.send_data(self._stream, data[:room])
+                data = data[room:]
+                self._flush()
+            else:
+                self._pump(deadline)
+        if data:
+            raise BrokenPipeError("the server ended the stream")
+
+    def receive(self, deadline: float) -> bytes:
+        while not self._data and not self._ended:
+            self._pump(deadline)
+        data, self._data = bytes(self._data), bytearray()
+        return data
+
+    def stop_sending(self) -> None:
+        self._h2.end_stream(self._stream)
+        self._flush()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _flush(self) -> None:
+        self._sock.settimeout(DEADLINE_S)
+        self._sock.sendall(self._h2.data_to_send())
+
+    def _pump(self, deadline: float) -> None:
+        """Take what the server sends next."""
+        received = receive_some(self._sock, deadline)
+        if not received:
+            self._ended = True
+            if self._answer is None:
+                raise ConnectionError("the server ended the connection")
+            return
+        for event in self._h2.receive_data(received):
+            self._take(event)
+        self._flush()
+
+    def _take(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.ResponseReceived):
+            headers = {str(name): str(value) for name, value in event.headers or []}
+            self._answer = Answer(int(headers.pop(":status")), headers, b"")
+        elif isinstance(event, h2.events.DataReceived):
+            self._data += event.data or b""
+            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, self._stream)
+        elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset | h2.events.ConnectionTerminated):
+            self._ended = True
