@@ -43,7 +43,7 @@ async def poll(hub: Hub, caller: Caller, run_text: str, query: bytes) -> bytes:
     if run is None:
         if not hub.config.runs.auto_create:
             raise admission.run_not_found()
-        return _answer_unknown(hub, run_id)
+        return _answer_unknown(hub, run_id, request)
     session = None if user_id is None else _session(hub, run, user_id, request)
     if request.wait_ms:
         await _wait_for_news(hub, run, session, request)
@@ -81,7 +81,7 @@ def _session(hub: Hub, run: Run, user_id: str, request: PollRequest) -> Session:
 
 async def _wait_for_news(hub: Hub, run: Run, session: Session | None, request: PollRequest) -> None:
     """Hold the answer back until there is a persisted event, a change of presence, a drain, or no time left."""
-    if _reason(hub, run, request) is not None or run.ring.head > request.after:
+    if _reason_of(run, request) is not None or run.ring.head > request.after:
         return
     hub.waiting_polls += 1
     try:
@@ -91,11 +91,15 @@ async def _wait_for_news(hub: Hub, run: Run, session: Session | None, request: P
         hub.waiting_polls -= 1
 
 
-def _reason(hub: Hub, run: Run, request: PollRequest) -> str | None:
-    epoch = hub.store.epoch if request.epoch is None else request.epoch
-    reason = reset_reason(
-        Position(epoch, request.after), epoch=hub.store.epoch, head=run.ring.head, oldest=run.ring.oldest
-    )
+def _reason_of(run: Run, request: PollRequest) -> str | None:
+    return _reason(run.hub, request, head=run.ring.head, oldest=run.ring.oldest)
+
+
+def _reason(hub: Hub, request: PollRequest, *, head: int, oldest: int) -> str | None:
+    """Why a poll cannot go on from its position, None where it can."""
+    epoch = hub.store.epoch
+    asked = Position(epoch if request.epoch is None else request.epoch, request.after)
+    reason = reset_reason(asked, epoch=epoch, head=head, oldest=oldest)
     # 0 asks for the start of what is retained, so nothing can be trimmed before it.
     return None if reason == "trimmed" and request.after == 0 else reason
 
@@ -105,7 +109,7 @@ async def _answer(hub: Hub, run: Run, session: Session | None, user_id: str | No
         while True:
             if not run.kept_state_is_fresh:
                 await run.refresh_kept_state()
-            reason = _reason(hub, run, request)
+            reason = _reason_of(run, request)
             recovered = reason is None and request.after > 0
             after = request.after if recovered else run.ring.oldest - 1
             state = b"[]" if recovered else run.run_state()
@@ -140,7 +144,7 @@ def _has_more(part: Part, run: Run) -> bool:
     return part.reached < run.ring.head
 
 
-def _answer_unknown(hub: Hub, run_id: str) -> bytes:
+def _answer_unknown(hub: Hub, run_id: str, request: PollRequest) -> bytes:
     """An anonymous read of a run that nobody has joined: empty, and it creates nothing."""
     return _encode(
         runId=run_id,
@@ -150,7 +154,7 @@ def _answer_unknown(hub: Hub, run_id: str) -> bytes:
         sequenceNumber=0,
         oldestSequence=1,
         recovered=False,
-        resetReason=None,
+        resetReason=_reason(hub, request, head=0, oldest=1),
         runState=[],
         events=[],
         hasMore=False,
