@@ -108,7 +108,8 @@ def open_database(data_dir: Path, *, synchronous: Synchronous, now_ms: int) -> O
             has_wal = _size(wal_path(path)) > 0
             _refuse_what_is_not_ours(path, has_wal, was_closed=marked is not None and not marked.is_open)
             writer = _connect_writer(path, synchronous)
-            on_error.callback(writer.close)
+            # Not just closed: a log that vanishes at a start that failed would look like a loss to the next.
+            on_error.callback(_close_leaving_log, path, writer)
             migrate(writer)
             state = load_state(writer)
             epoch = _settle_epoch(path, writer, marked, Found(_epoch(writer), state.position, has_wal), now_ms)
@@ -128,7 +129,7 @@ def close_database(database: OpenDatabase, *, failed: bool = False) -> None:
     """
     try:
         if failed:
-            _close_leaving_log(database)
+            _close_leaving_log(database.path, database.writer)
         else:
             _, frames, moved = database.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             database.writer.close()
@@ -144,11 +145,13 @@ def close_database(database: OpenDatabase, *, failed: bool = False) -> None:
         os.close(database.lock)
 
 
-def _close_leaving_log(database: OpenDatabase) -> None:
-    with closing(open_reader(database.path)) as other:
-        # A connection that has read holds a lock that makes it count; one that may only read moves nothing.
-        other.execute("PRAGMA user_version").fetchone()
-        database.writer.close()
+def _close_leaving_log(path: Path, writer: sqlite3.Connection) -> None:
+    with ExitStack() as stack:
+        with suppress(sqlite3.Error):
+            # A connection that has read holds a lock that makes it count; one that may only read moves nothing.
+            other = stack.enter_context(closing(open_reader(path)))
+            other.execute("PRAGMA user_version").fetchone()
+        writer.close()
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

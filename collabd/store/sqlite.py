@@ -204,8 +204,8 @@ class SqliteStore:
             database, wal = os.stat(self._files[0]), os.stat(self._files[1])
             if (database.st_ino, wal.st_ino) != self._inodes:
                 raise FileNotFoundError
-        except FileNotFoundError:
-            raise self._fail("the database or its write-ahead log was moved or removed while in use") from None
+        except OSError as error:
+            raise self._fail("the database or its write-ahead log was moved or removed while in use") from error
         if wal.st_size > WAL_LIMIT_BYTES:
             self._wal_is_long.set()
 

@@ -3,10 +3,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from collabd.errors import DatabaseUnusable
+from collabd.store import opening
 from collabd.store.sqlite import open_store
 from tests.store.support import RUN, database_file, events
 
@@ -57,6 +60,23 @@ async def test_a_killed_process_lost_nothing(tmp_path: Path, caplog: pytest.LogC
     epoch = await write(tmp_path / "data", 3, image=image)
     assert await start(image) == (epoch, [1, 2, 3])
     assert caplog.records == []
+
+
+async def test_a_start_that_fails_after_a_kill_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that ends on a full disk leaves the write-ahead log to the next one, not a gap that looks like a loss."""
+    image = tmp_path / "image"
+    epoch = await write(tmp_path / "data", 3, image=image)
+
+    def full_disk(_: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "migrate", full_disk)
+        with pytest.raises(DatabaseUnusable, match="no space left"):
+            await start(image)
+    assert await start(image) == (epoch, [1, 2, 3])
 
 
 async def test_an_older_copy_is_a_new_history(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
