@@ -7,16 +7,21 @@ Law of this file: everything that reaches the hub went through `Intake.decode`; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from collabd.errors import ProtocolError
 from collabd.protocol.json_text import check_json_text
-from collabd.protocol.names import RESERVED_EVENT_TYPES, is_client_message_id, is_event_type
+from collabd.protocol.names import MAX_SEQUENCE_NUMBER, RESERVED_EVENT_TYPES, is_client_message_id, is_event_type
 
 CONTROL_TYPES: Final = frozenset({"PING", "AUTH", "CLIENT_HEALTH"})
 """Messages for the server itself; they are no events and take no clientMessageId."""
+
+# What clients say of themselves is kept and added up, so it is held to what can be meant.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE_NUMBER)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=86_400_000)]
+_Word = Annotated[str, msgspec.Meta(max_length=32)]
 
 
 class EventKind(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +34,7 @@ class EventKind(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClientMessage(msgspec.Struct, frozen=True, gc=False):
-    """One checked application event: `data` is JSON text as sent; `state_key` is the value at the type's key."""
+    """One checked application event: `data` is JSON text as sent; `state_key` the JSON text at the type's key."""
 
     kind: EventKind
     data: bytes
@@ -41,17 +46,17 @@ class Ping(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """PING's data: `sentAt` is echoed; `lastSequence` is the highest number that the client has processed."""
 
     sent_at: msgspec.Raw = msgspec.Raw(b"null")
-    last_sequence: int | None = None
+    last_sequence: _Count | None = None
 
 
 class ClientHealth(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """CLIENT_HEALTH's data: what only the client can know. Latency in milliseconds."""
 
-    latency_ms: float | None = None
-    queued_messages: int = 0
-    reconnection_count: int = 0
+    latency_ms: _Milliseconds | None = None
+    queued_messages: _Count = 0
+    reconnection_count: _Count = 0
     using_fallback: bool = False
-    transport: str = ""
+    transport: _Word = ""
 
 
 class Auth(msgspec.Struct, frozen=True, gc=False):
@@ -156,19 +161,15 @@ def _control_message(event_type: str, data: bytes, message_id: str | None) -> Co
 def _state_key(data: bytes, key: str) -> str | None:
     """The JSON text at data[key] when it is a string or a number, which names the event's place in the run's state."""
     value = msgspec.json.decode(data)
-    if not isinstance(value, dict):
+    place = value.get(key) if isinstance(value, dict) else None
+    if isinstance(place, bool) or not isinstance(place, str | int | float):
         return None
-    place = value.get(key)
-    if isinstance(place, str):
-        return place
-    if isinstance(place, int | float) and not isinstance(place, bool):
-        return msgspec.json.encode(place).decode()
-    return None
+    return msgspec.json.encode(place).decode()
 
 
 def _envelope_error(text: bytes, error: Exception) -> ProtocolError:
     """Say what is wrong with a message that is no envelope, and find its clientMessageId where there is one."""
-    sentence = str(error)
+    sentence = _sentence(text, error)
     message_id = _find_message_id(text)
     if isinstance(error, msgspec.ValidationError):
         if "unknown field" in sentence:
@@ -184,6 +185,16 @@ def _envelope_error(text: bytes, error: Exception) -> ProtocolError:
         if "clientMessageId" in sentence:
             return ProtocolError("invalid_parameter", f"clientMessageId must be a string: {sentence}")
     return ProtocolError("invalid_json", f"a message is one JSON object: {sentence}", client_message_id=message_id)
+
+
+def _sentence(text: bytes, error: Exception) -> str:
+    """What is wrong, in the words that the same mistake gets inside of `data`."""
+    if not isinstance(error, msgspec.ValidationError):
+        try:
+            check_json_text(text)
+        except ValueError as reason:
+            return str(reason)
+    return str(error)
 
 
 def _find_message_id(text: bytes) -> str | None:
