@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,22 @@ def _resend(daemon: Daemon, storm: Storm, user: str, messages: list[str]) -> Non
         assert "sequenceNumber" in ack, json.dumps(ack)
         assert storm.acknowledged.setdefault(ack["clientMessageId"], ack["sequenceNumber"]) == ack["sequenceNumber"]
         storm.unanswered[user].discard(ack["clientMessageId"])
+
+
+def test_an_event_is_on_disk_when_its_ack_comes(tmp_path: Path) -> None:
+    """Killed at the very ACK of the only event under way, it is there after the restart."""
+    run_id = str(uuid.uuid4())
+    for number in range(1, 5):
+        with running_daemon(tmp_path / "data", SETTINGS) as daemon:
+            trio.run(_write_one_and_kill, daemon, run_id, number)
+    with running_daemon(tmp_path / "data", SETTINGS) as daemon:
+        assert [event["sequenceNumber"] for event in daemon.replay(run_id)] == [1, 2, 3, 4]
+
+
+async def _write_one_and_kill(daemon: Daemon, run_id: str, number: int) -> None:
+    with suppress(ConnectionClosed):
+        async with joined(daemon, run_id, "ann") as socket:
+            await send(socket, "GRAFT", {"after": "X"}, f"m{number}")
+            ack = await receive_until(socket, "ACK")
+            daemon.kill()
+            assert ack["data"]["sequenceNumber"] == number
