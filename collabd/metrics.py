@@ -6,14 +6,54 @@ Labels come from fixed sets only (architecture, decision 9): no runId, userId or
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 OTHER: Final = "other"
+POLLING_STOPPED: Final = "polling_stopped"
+"""The close code class of a session that simply polled no more."""
+
+LATENCY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+GROUP_SIZE_BOUNDS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
+
+
+class Histogram:
+    """How many measurements fell at or below each bound, and above the last; like a Prometheus histogram."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Take one measurement."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+def quantile(bounds: Sequence[float], counts: Sequence[int], fraction: float) -> float | None:
+    """The value that this fraction (0 to 1) of the measurements does not exceed, None without measurements.
+
+    Interpolated within a bucket, and never above the last bound, as PromQL's histogram_quantile does.
+    """
+    wanted = fraction * sum(counts)
+    if not wanted:
+        return None
+    passed, low = 0.0, 0.0
+    for bound, count in zip(bounds, counts, strict=False):
+        if count and passed + count >= wanted:
+            return low + (bound - low) * (wanted - passed) / count
+        passed += count
+        low = bound
+    return bounds[-1]
 
 
 class Counters:
-    """Totals since the process began."""
+    """Totals since the process began. Histograms are in seconds, except the size of commits (events)."""
 
     def __init__(self) -> None:
         self.connections: Counter[str] = Counter()
@@ -28,6 +68,9 @@ class Counters:
         self.message_failures = 0
         self.refused: Counter[str] = Counter()
         """Client messages refused, by error code."""
-        self.commits = 0
-        self.committed_events = 0
-        self.commit_seconds = 0.0
+        self.latency = Histogram(LATENCY_BOUNDS_S)
+        """Round trips: the server's own pings, and what polling clients report."""
+        self.commit_latency = Histogram(LATENCY_BOUNDS_S)
+        self.commit_events = Histogram(GROUP_SIZE_BOUNDS)
+        self.loop_lag = Histogram(LATENCY_BOUNDS_S)
+        """How late a timer of the event loop came."""

@@ -15,12 +15,18 @@ import trio
 from collabd.hub.connection import Connection
 from collabd.hub.health import SessionHealth
 from collabd.hub.session import Session
+from collabd.metrics import POLLING_STOPPED
 from collabd.protocol import close_codes
 from collabd.protocol.codec import json_string
 from collabd.protocol.presence import KICKED, LEFT, TIMEOUT, Presence
 
 if TYPE_CHECKING:
     from collabd.hub.run import Run
+
+WEBSOCKET: Final = "websocket"
+POLLING: Final = "polling"
+TRANSPORTS: Final = (WEBSOCKET, POLLING)
+"""How a session may be connected, in the names of figures and labels."""
 
 MAX_LISTED_USERS: Final = 100
 """Above this many present users a USER_JOIN or USER_LEAVE carries only their count."""
@@ -97,9 +103,9 @@ class Attendance:
                 self._enter(session)
         session.connection = connection
         self._stop_polling(session)
-        session.health.transport = "websocket"
+        self._set_transport(session, WEBSOCKET)
         hub.health.came(session.health)
-        hub.counters.connections["websocket"] += 1
+        hub.counters.connections[WEBSOCKET] += 1
 
     def disconnected(self, connection: Connection, code: int | None) -> None:
         """A WebSocket is gone; where a newer one took its session over, nobody leaves."""
@@ -110,23 +116,22 @@ class Attendance:
         hub.counters.disconnections[close_codes.close_class(code)] += 1
         if session.connection is not connection:
             return
-        session.connection = None
-        session.health.live_counts = None
+        session.connection = session.health.connection = None
         self.connection_count -= 1
         hub.connection_left()
         if session.polls_until is None:
             self._went(session, LEFT if code == close_codes.NORMAL else None)
         else:
-            session.health.transport = "polling"
+            self._set_transport(session, POLLING)
 
     def kick(self, session: Session, reason: str) -> None:
         """End a session at an operator's word; its user is gone at once when it was the last."""
         self._stop_polling(session)
+        session.health.note(self._run.hub.now_ms(), "ended", reason)
         connection = session.connection
         if connection is not None:
             connection.close(close_codes.NOT_ALLOWED, reason)
-            session.connection = None
-            session.health.live_counts = None
+            session.connection = session.health.connection = None
             session.health.messages_sent += connection.sent
             connection.sent = 0
             session.health.close_code = close_codes.NOT_ALLOWED
@@ -146,18 +151,32 @@ class Attendance:
             self._gone.pop(session.session_id, None)
             if not session.is_present:
                 self._enter(session)
+            self._note_polling(session)
             session.health.fallbacks += 1
             hub.counters.fallbacks += 1
-            hub.counters.connections["polling"] += 1
+            hub.counters.connections[POLLING] += 1
             hub.polling_count += 1
             self._polling[session] = None
             self._polls_of_users.setdefault(session.user_id, session)
         if session.connection is None:
-            session.health.transport = "polling"
+            self._set_transport(session, POLLING)
         session.health.last_activity = hub.now_ms()
         hub.health.came(session.health)
         session.polls_until = trio.current_time() + seconds
         self._timers_changed.set()
+
+    def _note_polling(self, session: Session) -> None:
+        health, now = session.health, self._run.hub.now_ms()
+        if not health.timeline:
+            health.note(now, "joined", POLLING)
+        elif session.connection is None and health.transport == POLLING:
+            health.note(now, "came_back", POLLING, 0)
+
+    def _set_transport(self, session: Session, transport: str) -> None:
+        health = session.health
+        if health.transport != transport:
+            health.note(self._run.hub.now_ms(), "transport_switched", health.transport, transport)
+            health.transport = transport
 
     def _stop_polling(self, session: Session) -> None:
         if session.polls_until is None:
@@ -219,7 +238,8 @@ class Attendance:
         for session in [session for session in self._polling if (session.polls_until or 0.0) <= now]:
             self._stop_polling(session)
             if session.connection is None:
-                self._run.hub.counters.disconnections["polling_stopped"] += 1
+                self._run.hub.counters.disconnections[POLLING_STOPPED] += 1
+                session.health.note(self._run.hub.now_ms(), "polling_stopped")
                 self._went(session, None)
         for user_id in self.presence.expire(now):
             self._run.last_used = now

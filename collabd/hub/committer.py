@@ -182,9 +182,8 @@ class Committer:
         if self.storage_error is not None:
             logger.warning("storage works again")
             self.storage_error = None
-        self._counters.commits += 1
-        self._counters.committed_events += events
-        self._counters.commit_seconds += seconds
+        self._counters.commit_latency.observe(seconds)
+        self._counters.commit_events.observe(events)
 
     def _refuse(self, batch: dict[Run, list[Submission]], error: StorageUnavailable) -> None:
         if self.storage_error is None:

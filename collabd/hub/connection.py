@@ -48,6 +48,7 @@ class Connection:
         "last_heard",
         "link",
         "order",
+        "ping_answered",
         "ping_number",
         "ping_sent",
         "position",
@@ -58,6 +59,7 @@ class Connection:
         "skip",
         "stage",
         "strikes",
+        "superseded",
         "unsent",
         "unsent_events",
     )
@@ -81,10 +83,12 @@ class Connection:
         self.catching_up = True
         self.lane: dict[tuple[str, str], bytes] = {}
         self.lane_bytes = 0
+        self.superseded = 0
         self.sent = 0
         self.counted_from = 0
         self.last_heard = now
         self.client_pings = False
+        self.ping_answered = 0
         self.ping_number = 0
         self.ping_sent = 0.0
         self.close_code: int | None = None
@@ -102,7 +106,7 @@ class Connection:
         """End this connection from the server's side; its transport's task says goodbye and detaches it."""
         if self.stage is Stage.CLOSED:
             return
-        self.session.run.fanout.remove(self)
+        self.session.run.fanout.give_up(self)
         self.close_code = code
         self.close_reason = reason
         self.link.end()
@@ -117,7 +121,10 @@ class Connection:
     def put_in_lane(self, key: tuple[str, str], frame: bytes) -> None:
         """Keep only the newest transient event of each (user, type) for a client under pressure."""
         superseded = self.lane.pop(key, None)
-        self.lane_bytes += len(frame) - (0 if superseded is None else len(superseded))
+        if superseded is not None:
+            self.superseded += 1
+            self.lane_bytes -= len(superseded)
+        self.lane_bytes += len(frame)
         self.lane[key] = frame
 
     def take_lane(self) -> list[bytes]:

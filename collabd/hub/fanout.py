@@ -91,6 +91,13 @@ class FanOut:
         if not self._write_what_is_ready(connection):
             self._nursery.start_soon(self._bring_level, connection)
 
+    def give_up(self, connection: Connection) -> None:
+        """Forget a connection that the server closes; what it was still owed failed to reach it."""
+        if connection.stage is Stage.BACKLOGGED:
+            connection.sent -= connection.unsent_events
+            self._count_failures(connection, self._owed(connection))
+        self.remove(connection)
+
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is closed or gone."""
         if connection.stage is Stage.LEVEL:
@@ -98,6 +105,7 @@ class FanOut:
             del self._level[connection]
         elif connection.stage is Stage.BACKLOGGED:
             del self._backlogged[connection]
+            self._note_superseded(connection)
         elif connection.stage is Stage.NEWCOMER:
             self._newcomers.remove(connection)
         connection.stage = Stage.CLOSED
@@ -264,6 +272,7 @@ class FanOut:
 
     def _becomes_newcomer(self, connection: Connection) -> None:
         del self._backlogged[connection]
+        self._note_superseded(connection)
         connection.stage = Stage.NEWCOMER
         connection.catching_up = False
         connection.skip = len(self._pending)
@@ -299,21 +308,33 @@ class FanOut:
             self._overflow(connection, "queue overflow")
 
     def _overflow(self, connection: Connection, reason: str) -> None:
-        self._count_failures(connection, 0)
         connection.close(close_codes.TOO_SLOW, f"too slow: {reason}")
 
     def _lost(self, connection: Connection, events: int) -> None:
         """The peer is gone: a write failed."""
         if connection.stage is Stage.CLOSED:
             return
+        connection.sent -= events
         self._count_failures(connection, events)
         connection.close(close_codes.ABNORMAL, "connection lost")
 
+    def _owed(self, connection: Connection) -> int:
+        """Events that a backlogged connection has not been written yet."""
+        ring, reached = self._ring, max(connection.position, connection.critical_until)
+        replay = ring.critical_after(connection.position) - ring.critical_after(reached)
+        return connection.unsent_events + replay + ring.head - reached + len(connection.lane)
+
     def _count_failures(self, connection: Connection, events: int) -> None:
-        """Count what should have reached the session and did not: `events` of this tick and all of its backlog."""
-        undelivered = events + connection.unsent_events
-        connection.sent -= undelivered
-        if connection.stage is Stage.BACKLOGGED:
-            undelivered += self._ring.head - connection.position + len(connection.lane)
-        connection.session.health.messages_failed += undelivered
-        self._counters.message_failures += undelivered
+        """Count events that should have reached the session and did not."""
+        if not events:
+            return
+        session = connection.session
+        session.health.messages_failed += events
+        session.health.note(session.run.hub.now_ms(), "failed", events)
+        self._counters.message_failures += events
+
+    def _note_superseded(self, connection: Connection) -> None:
+        if connection.superseded:
+            session = connection.session
+            session.health.note(session.run.hub.now_ms(), "transient_dropped", connection.superseded)
+            connection.superseded = 0

@@ -5,37 +5,47 @@ Law of this file: plain numbers in bounded memory; no Prometheus, no clock. Name
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
+from collabd.hub.timeline import Entry, noted
 from collabd.protocol.latency import LatencyDigest
 from collabd.protocol.quality import delivery_rate, health_status, quality_score
 
-MAX_RECORDS = 20_000
+if TYPE_CHECKING:
+    from collabd.hub.connection import Connection
+
+MAX_RECORDS: Final = 20_000
 """How many sessions' figures are kept at most; beyond it those gone for longest are forgotten."""
+
+LATENCY_THRESHOLDS_MS: Final = (500, 1000)
+"""A round trip on the other side of one of these than the one before is an entry in the timeline."""
 
 
 class SessionHealth:
-    """One session's figures. Times are in milliseconds since 1970."""
+    """One session's figures. Times are in milliseconds since 1970, `client_queue` counts messages."""
 
     __slots__ = (
-        "client",
+        "client_queue",
         "close_code",
         "close_reason",
         "connected_at",
+        "connection",
         "disconnected_at",
         "fallbacks",
         "last_activity",
         "last_sequence",
         "latency",
-        "live_counts",
+        "latency_band",
         "messages_failed",
         "messages_received",
         "messages_sent",
         "reconnections",
         "run_id",
         "session_id",
+        "timeline",
         "transport",
         "user_id",
     )
@@ -55,25 +65,39 @@ class SessionHealth:
         self.messages_received = 0
         self.messages_failed = 0
         self.latency: LatencyDigest | None = None
-        self.client: Any = None
+        self.latency_band = 0
+        self.client_queue = 0
         self.close_code: int | None = None
         self.close_reason = ""
-        # Counts that live on the connection while it is up: (events sent since attached, bytes queued).
-        self.live_counts: Callable[[], tuple[int, int]] | None = None
+        self.timeline: list[Entry] = []
+        # What is sent and queued is counted by the fan-out while a connection is up.
+        self.connection: Connection | None = None
 
-    def add_latency(self, milliseconds: float) -> None:
-        """Take one measured round trip."""
+    def note(self, now: int, what: str, *values: Any) -> None:
+        """Put an entry into the timeline (timeline.KINDS) at `now`, in milliseconds since 1970."""
+        noted(self.timeline, (now, what, *values))
+
+    def add_latency(self, milliseconds: float, now: int) -> None:
+        """Take one measured round trip, at `now` (milliseconds since 1970)."""
         if self.latency is None:
             self.latency = LatencyDigest()
         self.latency.add(milliseconds)
+        band, before = bisect_left(LATENCY_THRESHOLDS_MS, milliseconds), self.latency_band
+        if band != before:
+            what, threshold = ("latency_rose", band - 1) if band > before else ("latency_fell", band)
+            self.note(now, what, round(milliseconds), LATENCY_THRESHOLDS_MS[threshold])
+            self.latency_band = band
 
     def sent(self) -> int:
         """Events sent to the session so far."""
-        return self.messages_sent + (self.live_counts()[0] if self.live_counts else 0)
+        connection = self.connection
+        live = 0 if connection is None else connection.session.run.fanout.events_sent(connection)
+        return self.messages_sent + live
 
     def queued(self) -> int:
         """Bytes waiting for the session's socket."""
-        return self.live_counts()[1] if self.live_counts else 0
+        connection = self.connection
+        return 0 if connection is None else connection.session.run.fanout.queued_bytes(connection)
 
     def quality(self) -> float:
         """The score of docs/protocol.md, 0 to 100."""
@@ -116,6 +140,7 @@ class HealthRecords:
         if self._live.pop(record.session_id, None) is None:
             return
         record.disconnected_at = now
+        record.client_queue = 0
         self._gone[record.session_id] = record
         while len(self._gone) > self._max:
             self._gone.popitem(last=False)

@@ -33,7 +33,7 @@ class Heartbeat:
 
     def __init__(self, run: Run, interval: float, random: Random) -> None:
         self._run = run
-        self._interval = interval
+        self.interval = interval
         self._random = random
         self._due: list[tuple[float, int, Connection]] = []
         self._tie = count()
@@ -41,7 +41,7 @@ class Heartbeat:
 
     def add(self, connection: Connection) -> None:
         """Begin with a new connection, at a random point of the interval."""
-        self._schedule(connection, trio.current_time() + self._random.random() * self._interval)
+        self._schedule(connection, trio.current_time() + self._random.random() * self.interval)
 
     def _schedule(self, connection: Connection, due: float) -> None:
         due = ceil(due * _GRAIN) / _GRAIN
@@ -62,12 +62,12 @@ class Heartbeat:
             connection = heappop(self._due)[2]
             if connection.stage is Stage.CLOSED:
                 continue
-            if now - connection.last_heard >= 2 * self._interval and _is_expected(connection):
+            if now - connection.last_heard >= 2 * self.interval and _is_expected(connection):
                 connection.close(close_codes.HEARTBEAT_TIMEOUT, "heartbeat timeout")
                 continue
             if connection.link.hears_pongs:
                 self._ping(connection, now)
-            self._schedule(connection, now + self._interval)
+            self._schedule(connection, now + self.interval)
 
     def _ping(self, connection: Connection, now: float) -> None:
         connection.ping_number += 1
@@ -81,7 +81,16 @@ def _is_expected(connection: Connection) -> bool:
 
 
 def take_pong(connection: Connection, payload: bytes, now: float) -> None:
-    """A pong came: its round trip is a measurement when it answers the newest ping (unsolicited ones are ignored)."""
-    if connection.ping_sent and payload == _NUMBER.pack(connection.ping_number):
-        connection.session.health.add_latency((now - connection.ping_sent) * 1000)
-        connection.ping_sent = 0.0
+    """A pong came: the first that answers a ping is a measurement (unsolicited ones, RFC 6455 5.5.3, are ignored).
+
+    A round trip longer than the interval answers an older ping, which went out a whole number of intervals before.
+    """
+    if len(payload) != _NUMBER.size:
+        return
+    (number,) = _NUMBER.unpack(payload)
+    if not connection.ping_answered < number <= connection.ping_number:
+        return
+    connection.ping_answered = number
+    run = connection.session.run
+    sent = connection.ping_sent - (connection.ping_number - number) * run.heartbeat.interval
+    run.hub.take_round_trip(connection.session.health, max(0.0, now - sent) * 1000)

@@ -126,6 +126,11 @@ class Hub:
         """When the last byte of a connection came (milliseconds since 1970)."""
         return self.now_ms() - round((trio.current_time() - connection.last_heard) * 1000)
 
+    def take_round_trip(self, record: SessionHealth, milliseconds: float) -> None:
+        """Take one measured round trip of a session."""
+        self.counters.latency.observe(milliseconds / 1000)
+        record.add_latency(milliseconds, self.now_ms())
+
     def connection_left(self) -> None:
         """A session's WebSocket is gone."""
         self.connection_count -= 1

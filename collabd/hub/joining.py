@@ -79,6 +79,9 @@ def join(hub: Hub, admitted: Admitted, link: Link, preface: bytes) -> Connection
     if came_back:
         session.health.reconnections += 1
         hub.counters.reconnections += 1
+        session.health.note(hub.now_ms(), "came_back", "websocket", request.reconnect_attempt)
+    else:
+        session.health.note(hub.now_ms(), "joined", "websocket")
     connection = run.attach(session, link, request.position, preface)
     connection.is_viewer = admitted.identity.is_viewer
     connection.expires_at = admitted.identity.expires_at

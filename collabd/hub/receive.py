@@ -151,9 +151,10 @@ def _answer_ping(connection: Connection, ping: Ping) -> None:
 
 def take_client_health(session: Session, report: ClientHealth) -> None:
     """Keep what a client says of itself; latency counts where the server cannot measure it by itself."""
-    session.health.client = report
-    if report.latency_ms is not None and session.connection is None:
-        session.health.add_latency(report.latency_ms)
+    session.health.client_queue = report.queued_messages
+    connection = session.connection
+    if report.latency_ms is not None and (connection is None or not connection.link.hears_pongs):
+        session.run.hub.take_round_trip(session.health, report.latency_ms)
 
 
 def _take_auth(connection: Connection, message: Auth) -> None:

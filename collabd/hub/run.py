@@ -27,6 +27,7 @@ from collabd.store.interface import NewEvent, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collabd.hub.health import SessionHealth
     from collabd.hub.hub import Hub
     from collabd.hub.link import Link
     from collabd.hub.session import Session
@@ -212,25 +213,31 @@ class Run:
         head = self.ring.head
         connection.position = plan.after
         connection.critical_until = head if plan.critical_only else 0
-        connection.private.append(preface + self._welcome(session, plan))
-        session.health.live_counts = lambda: (
-            self.fanout.events_sent(connection),
-            self.fanout.queued_bytes(connection),
-        )
+        replay = self.ring.critical_after(plan.after) if plan.critical_only else head - plan.after
+        connection.private.append(preface + self._welcome(session, plan, replay))
+        self._note_join(session.health, plan, replay)
+        session.health.connection = connection
         self.fanout.add(connection)
         self.heartbeat.add(connection)
         return connection
 
-    def _welcome(self, session: Session, plan: JoinPlan) -> bytes:
-        head = self.ring.head
-        replay = self.ring.critical_after(plan.after) if plan.critical_only else head - plan.after
+    def _note_join(self, health: SessionHealth, plan: JoinPlan, replay: int) -> None:
+        now = self.hub.now_ms()
+        if plan.recovered:
+            health.note(now, "resumed", plan.after)
+        elif plan.reset_reason is not None:
+            health.note(now, "reset", plan.reset_reason)
+        if replay:
+            health.note(now, "replayed", replay)
+
+    def _welcome(self, session: Session, plan: JoinPlan, replay: int) -> bytes:
         presence = self.attendance.presence
         data = {
             "sessionId": session.session_id,
             "runId": self.run_id,
             "userId": session.user_id,
             "epoch": self.hub.store.epoch,
-            "sequenceNumber": head,
+            "sequenceNumber": self.ring.head,
             "oldestSequence": self.ring.oldest,
             "recovered": plan.recovered,
             "replayCount": replay,
@@ -250,6 +257,7 @@ class Run:
         """A connection is gone: `code` is the client's close code, or that of the server where it closed it."""
         self.fanout.remove(connection)
         health = connection.session.health
+        health.note(self.hub.now_ms(), "closed", code, reason)
         if connection.session.connection is connection:
             health.close_code = code
             health.close_reason = reason
