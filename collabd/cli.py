@@ -8,8 +8,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage or a configuration that cannot be u
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import sys
@@ -50,9 +48,8 @@ class CommandsOnDemand(click.Group):
 
     @staticmethod
     def _client_commands() -> dict[str, click.Command]:
-        if importlib.util.find_spec("collabd.client_commands") is None:
-            return {}
-        commands: list[click.Command] = importlib.import_module("collabd.client_commands").commands
+        from collabd.client_commands import commands
+
         return {command.name: command for command in commands if command.name}
 
 
