@@ -10,6 +10,8 @@ def is_loopback_address(address: str) -> bool:
     if not address:
         return True
     try:
-        return ip_address(address).is_loopback
+        parsed = ip_address(address)
     except ValueError:
         return False
+    # A dual-stack socket reports IPv4 peers as ::ffff:127.0.0.1, which Python takes for loopback only from 3.13 on.
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
