@@ -157,7 +157,7 @@ def build_web_client() -> dict[str, str] | None:
     if read(stamp) != packages:
         say("installing what the web client is built with into web/node_modules …", 0)
         run(
-            ["npm", "ci", "--no-fund", "--no-audit"],
+            ["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"],
             "npm could not install (is the registry reached?)",
             WEB,
             environment,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,16 @@ def test_a_good_configuration_is_summed_up_and_leaves_with_0(tmp_path: Path) -> 
     assert result.exit_code == 0
     assert result.stdout.startswith(f"OK: {path}\n")
     assert "changed     presence.grace_s\n" in result.stdout
+
+
+def test_the_example_in_the_docs_is_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File and output stand in docs/configuration.md, word for word."""
+    docs = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    (example,) = re.findall(r"^\$ cat broken.toml\n(.*?)^```", docs, re.MULTILINE | re.DOTALL)
+    content, printed, _ = re.split(r"^\$ .*\n", example, flags=re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("broken.toml").write_text(content)
+    assert run("check-config", "--config", "broken.toml").stderr == printed
 
 
 def test_no_configuration_at_all_is_good() -> None:
