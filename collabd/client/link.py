@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NoReturn, cast
 
+import h11
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from collabd.client.address import Address
 from collabd.client.errors import ServerUnreachable
@@ -140,7 +142,10 @@ async def open_link(
             yield Link(connection)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        raise _sole(group) from None
+        error = _sole(group)
+        if isinstance(error, h11.ProtocolError | WebSocketProtocolError):  # trio-websocket trips over such peers
+            error = LinkEnded(None, "broken framing") if opened else NeverOpened()
+        raise error from None
     finally:
         await stream.aclose()
 
