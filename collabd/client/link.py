@@ -142,10 +142,10 @@ async def open_link(
             yield Link(connection)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        error = _sole(group)
-        if isinstance(error, h11.ProtocolError | WebSocketProtocolError):  # trio-websocket trips over such peers
-            error = LinkEnded(None, "broken framing") if opened else NeverOpened()
-        raise error from None
+        sole = _sole(group)
+        if isinstance(sole, h11.ProtocolError | WebSocketProtocolError):  # trio-websocket trips over such peers
+            sole = LinkEnded(None, "broken framing") if opened else NeverOpened()
+        raise sole from None
     finally:
         await stream.aclose()
 
