@@ -6,7 +6,7 @@ Law of this file: plain data structures, no I/O. Architecture, decision 5.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class RingEntry(NamedTuple):
@@ -16,6 +16,9 @@ class RingEntry(NamedTuple):
     critical: bool
     end: int
     state: tuple[str, str] | None
+
+
+_GONE: Final = RingEntry(b"", False, 0, None)
 
 
 class Ring:
@@ -54,7 +57,7 @@ class Ring:
         self._flags.append(critical)
         self.head += 1
         while self.size > self.max_bytes and self.first < self.head:
-            self._drop_first(1)
+            self._drop_first()
         return self.head
 
     def trim(self, oldest: int) -> list[RingEntry] | None:
@@ -76,7 +79,7 @@ class Ring:
     def shrink(self, max_bytes: int) -> None:
         """Drop the oldest frames until at most max_bytes are held; they stay in the log."""
         while self.size > max_bytes:
-            self._drop_first(1)
+            self._drop_first()
 
     def covers(self, after: int) -> bool:
         """Whether every event after this number is in memory."""
@@ -95,21 +98,20 @@ class Ring:
     ) -> tuple[list[bytes], int]:
         """Frames after a number up to `last`, at most about max_bytes, and the number reached by them.
 
-        Up to `critical_until` only critical events are taken. Requires covers(after).
+        Up to `critical_until` only critical events are taken. The number is `last` exactly when there is nothing more
+        to take. Requires covers(after).
         """
         frames: list[bytes] = []
         taken = 0
-        number = after
-        begin = self._start + after + 1 - self.first
-        for index in range(begin, begin + last - after):
-            if taken >= max_bytes or (limit is not None and len(frames) >= limit):
-                break
-            number += 1
-            entry = self._entries[index]
+        first_index = self._start - self.first
+        for number in range(after + 1, last + 1):
+            entry = self._entries[first_index + number]
             if entry.critical or number > critical_until:
+                if taken >= max_bytes or (limit is not None and len(frames) >= limit):
+                    return frames, number - 1
                 frames.append(entry.frame)
                 taken += len(entry.frame)
-        return frames, number
+        return frames, last
 
     def _end_before(self, number: int) -> int:
         """Where the frames before this number end."""
@@ -119,10 +121,10 @@ class Ring:
             return entry.end - len(entry.frame)
         return self._end
 
-    def _drop_first(self, count: int) -> None:
-        count = min(count, len(self._entries) - self._start)
-        self._start += count
-        self.first += count
+    def _drop_first(self) -> None:
+        self._entries[self._start] = _GONE  # frees its frame at once
+        self._start += 1
+        self.first += 1
         # Cutting the list off each time would copy it each time.
         if self._start > 256 and self._start * 2 > len(self._entries):
             del self._entries[: self._start]
