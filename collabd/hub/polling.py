@@ -121,6 +121,9 @@ async def _answer(hub: Hub, run: Run, session: Session | None, user_id: str | No
             raise
         hub.log_fault(f"a poll of run {run.run_id} could not be answered", error)
         raise ProtocolError("storage_unavailable", "the run's log cannot be read just now") from error
+    if session is not None:
+        session.health.messages_sent += len(part.payloads)
+        hub.counters.messages_out += len(part.payloads)
     presence = run.attendance.presence
     return _encode(
         runId=run.run_id,

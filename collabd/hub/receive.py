@@ -31,7 +31,6 @@ CURSOR_MOVE: Final = "CURSOR_MOVE"
 def receive(connection: Connection, text: bytes) -> None:
     """Take one message of a connection (UTF-8 checked by the transport)."""
     run = connection.session.run
-    health = connection.session.health
     try:
         message = run.hub.intake.decode(text)
         _check_rate(connection, message)
@@ -46,8 +45,6 @@ def receive(connection: Connection, text: bytes) -> None:
     except ProtocolError as error:
         run.hub.counters.refused[error.code] += 1
         connection.refuse(error)
-        return
-    health.messages_received += 1
 
 
 def _check_rate(connection: Connection, message: object) -> None:
@@ -93,6 +90,7 @@ def _take_event(connection: Connection, message: ClientMessage) -> None:
         if message.client_message_id is not None:
             connection.tell(ack_frame(message.client_message_id, None, duplicate=False))
     count_in(run, message)
+    session.health.messages_received += 1
 
 
 def tell_transient(run: Run, user_id: str, user_json: bytes, message: ClientMessage) -> None:
