@@ -27,7 +27,7 @@ SERVER_FAULT: Final = 4500
 
 
 class CloseCode(NamedTuple):
-    """What one code means and whether the client comes back by itself."""
+    """What one code means, and whether the client comes back by itself (docs/client-behaviour.md, R29)."""
 
     meaning: str
     comes_back: bool
@@ -36,10 +36,10 @@ class CloseCode(NamedTuple):
 CLOSE_CODES: Final[dict[int, CloseCode]] = {
     NORMAL: CloseCode("left", False),
     GOING_AWAY: CloseCode("left the page", True),
-    PROTOCOL_ERROR: CloseCode("broken WebSocket framing", False),
-    UNSUPPORTED_DATA: CloseCode("unsupported data", False),
-    INVALID_UTF8: CloseCode("invalid UTF-8", False),
-    TOO_BIG: CloseCode("message too big", False),
+    PROTOCOL_ERROR: CloseCode("broken WebSocket framing", True),
+    UNSUPPORTED_DATA: CloseCode("unsupported data", True),
+    INVALID_UTF8: CloseCode("invalid UTF-8", True),
+    TOO_BIG: CloseCode("message too big", True),
     RESTART: CloseCode("server restart", True),
     HEARTBEAT_TIMEOUT: CloseCode("heartbeat timeout", True),
     TOO_SLOW: CloseCode("too slow, queue overflow", True),
