@@ -14,6 +14,7 @@ import trio
 
 from collabd.hub.connection import Connection
 from collabd.hub.health import SessionHealth
+from collabd.hub.overview import POLLING, WEBSOCKET
 from collabd.hub.session import Session
 from collabd.metrics import POLLING_STOPPED
 from collabd.protocol import close_codes
@@ -22,11 +23,6 @@ from collabd.protocol.presence import KICKED, LEFT, TIMEOUT, Presence
 
 if TYPE_CHECKING:
     from collabd.hub.run import Run
-
-WEBSOCKET: Final = "websocket"
-POLLING: Final = "polling"
-TRANSPORTS: Final = (WEBSOCKET, POLLING)
-"""How a session may be connected, in the names of figures and labels."""
 
 MAX_LISTED_USERS: Final = 100
 """Above this many present users a USER_JOIN or USER_LEAVE carries only their count."""

@@ -22,6 +22,7 @@ from collabd.config import Config
 from collabd.hub.committer import Committer
 from collabd.hub.connection import Connection
 from collabd.hub.health import HealthRecords, SessionHealth
+from collabd.hub.history import History, moment
 from collabd.hub.receive import take_token
 from collabd.hub.ring import RingBudget
 from collabd.hub.run import Loaded, Run
@@ -71,6 +72,7 @@ class Hub:
         )
         self.committer = Committer(store, self.counters)
         self.health = HealthRecords()
+        self.history = History(moment(self.counters, None, at=now_ms(), steady=trio.current_time()))
         self.ring_budget = RingBudget(config.storage.ring_bytes_total)
         self.runs: dict[str, Run] = {}
         self.connection_count = 0

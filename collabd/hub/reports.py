@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+import trio
+
+from collabd.hub.diagnosis import Server, diagnose, finding_report, verdict
+from collabd.hub.history import INTERVAL_S
+from collabd.hub.timeline import in_words
+from collabd.hub.watch import take_moment
 from collabd.protocol.quality import DEGRADED, HEALTHY, UNHEALTHY, delivery_rate, health_status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from collabd.hub.health import SessionHealth
     from collabd.hub.hub import Hub
+    from collabd.hub.overview import Overview
+
+_SLICE: Final = 50
 
 
 def rfc3339(milliseconds: int | None) -> str | None:
@@ -21,9 +34,9 @@ def rfc3339(milliseconds: int | None) -> str | None:
 
 
 def connections_report(hub: Hub) -> dict[str, Any]:
-    """How many connections there are, and in which runs."""
-    by_run = {run.run_id: run.attendance.connection_count for run in hub.runs.values()}
-    return {"totalRuns": len(hub.runs), "totalConnections": hub.connection_count, "connectionsByRun": by_run}
+    """How many sessions are connected or polling, and in which runs."""
+    by_run = Counter(record.run_id for record in hub.health.live())
+    return {"totalRuns": len(by_run), "totalConnections": by_run.total(), "connectionsByRun": by_run}
 
 
 def run_report(hub: Hub, run_id: str) -> dict[str, Any]:
@@ -78,21 +91,86 @@ def session_report(hub: Hub, record: SessionHealth) -> dict[str, Any]:
     }
 
 
-def health_report(hub: Hub) -> dict[str, Any]:
-    """The health of all sessions that are there now."""
-    scores = [record.quality() for record in hub.health.live()]
-    counts = dict.fromkeys((HEALTHY, DEGRADED, UNHEALTHY), 0)
-    for score in scores:
-        counts[health_status(score)] += 1
-    average = sum(scores) / len(scores) if scores else 100.0
+async def sessions_report(hub: Hub, records: Iterable[SessionHealth]) -> bytes:
+    """The figures of many sessions as a JSON array; others get their turn in between."""
+    parts = []
+    for index, record in enumerate(records):
+        if index and index % _SLICE == 0:
+            await trio.lowlevel.checkpoint()
+        parts.append(msgspec.json.encode(session_report(hub, record)))
+    return b"[" + b",".join(parts) + b"]"
+
+
+def timeline_report(hub: Hub, record: SessionHealth) -> dict[str, Any]:
+    """What happened to a session, the oldest entry first, and what else is known of it."""
     return {
-        "totalConnections": len(scores),
-        "healthyConnections": counts[HEALTHY],
-        "degradedConnections": counts[DEGRADED],
-        "unhealthyConnections": counts[UNHEALTHY],
-        "averageQualityScore": round(average, 1),
-        "overallHealth": health_status(average),
+        "sessionId": record.session_id,
+        "userId": record.user_id,
+        "runId": record.run_id,
+        "closeCode": record.close_code,
+        "closeReason": record.close_reason,
+        "deliveryLag": _delivery_lag(hub, record),
+        "queuedClientMessages": record.client_queue,
+        "timeline": [{**entry, "at": rfc3339(entry["at"])} for entry in map(in_words, record.timeline)],
     }
+
+
+def _delivery_lag(hub: Hub, record: SessionHealth) -> int | None:
+    """How many persisted events the client has not processed yet, by its own PINGs."""
+    run = hub.runs.get(record.run_id)
+    if run is None or record.disconnected_at is not None or record.last_sequence is None:
+        return None
+    return max(0, run.ring.head - record.last_sequence)
+
+
+def health_report(overview: Overview) -> dict[str, Any]:
+    """The health of all sessions that are there now."""
+    return {
+        "totalConnections": overview.sessions,
+        "healthyConnections": overview.statuses[HEALTHY],
+        "degradedConnections": overview.statuses[DEGRADED],
+        "unhealthyConnections": overview.statuses[UNHEALTHY],
+        "averageQualityScore": round(overview.quality, 1),
+        "overallHealth": health_status(overview.quality),
+    }
+
+
+def history_report(hub: Hub) -> dict[str, Any]:
+    """The last half hour in steps, the oldest first."""
+    steps = [{"at": rfc3339(window.at), **window.figures()} for window in hub.history.windows()]
+    return {"intervalMs": INTERVAL_S * 1000, "samples": steps}
+
+
+async def diagnosis_report(hub: Hub, window_ms: int) -> dict[str, Any]:
+    """What is wrong and what to try, by the figures of the last `window_ms` milliseconds."""
+    now = await take_moment(hub)
+    assert now.overview is not None
+    window = hub.history.window(now, window_ms / 1000)
+    findings = diagnose(window, now.overview, _server(hub))
+    return {
+        "status": verdict(findings),
+        "at": rfc3339(now.at),
+        "windowMs": round(window.seconds * 1000),
+        "figures": window.figures(),
+        "findings": [finding_report(finding) for finding in findings],
+        "publicUrl": hub.config.server.public_url,
+        "heartbeatIntervalMs": round(hub.config.websocket.heartbeat_interval_s * 1000),
+    }
+
+
+def _server(hub: Hub) -> Server:
+    config = hub.config
+    rings = [run.ring for run in hub.runs.values()]
+    held = sum(ring.head + 1 - ring.first for ring in rings)
+    return Server(
+        heartbeat_interval_s=config.websocket.heartbeat_interval_s,
+        outbox_max_bytes=config.websocket.outbox_max_bytes,
+        connection_limit=config.limits.connections,
+        public_url=config.server.public_url,
+        storage_error=hub.committer.storage_error,
+        draining=hub.draining,
+        event_bytes=sum(ring.size for ring in rings) / held if held else 0.0,
+    )
 
 
 def _rounded(milliseconds: float | None) -> float | None:

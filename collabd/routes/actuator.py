@@ -5,17 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from collabd.routes.answers import json_response
+from collabd.routes.callers import caller_of
+from collabd.routes.exposition import Exposition
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from collabd.admin_door import AdminDoor
     from collabd.hub.hub import Hub
 
 
-def actuator_routes(hub: Hub) -> Blueprint:
-    """The routes that supervisors and load balancers ask."""
+def actuator_routes(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = None) -> Blueprint:
+    """The routes that supervisors, load balancers and Prometheus ask; `registry` is where the figures go."""
     routes = Blueprint("actuator", __name__)
+    exposition = Exposition(hub, registry)
+
+    @routes.get("/actuator/prometheus")
+    @routes.get("/metrics")
+    async def prometheus() -> Response:
+        caller = caller_of(request)
+        door.check(caller.headers, caller.address)
+        body, content_type = await exposition.scrape(caller.headers.get("accept", ""))
+        return Response(body, content_type=content_type)
 
     @routes.get("/actuator/health/liveness")
     async def liveness() -> Response:

@@ -18,6 +18,8 @@ from collabd.routes.socket import socket_routes
 from collabd.routes.web_client import web_client_routes
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from collabd.admin_door import AdminDoor
     from collabd.hub.hub import Hub
 
@@ -26,8 +28,8 @@ logger = logging.getLogger("collabd.http")
 MAX_BODY_BYTES = 1024 * 1024
 
 
-def make_app(hub: Hub, door: AdminDoor) -> QuartTrio:
-    """All routes over one hub."""
+def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = None) -> QuartTrio:
+    """All routes over one hub; the figures for Prometheus go to `registry`, or to one of the app's own."""
     app = QuartTrio("collabd", static_folder=None)
     # One byte more than allowed, so that the hub sees a body that is too big and says so.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -36,7 +38,7 @@ def make_app(hub: Hub, door: AdminDoor) -> QuartTrio:
     for blueprint in (
         collaboration_routes(hub),
         admin_routes(hub, door),
-        actuator_routes(hub),
+        actuator_routes(hub, door, registry),
         socket_routes(hub),
         web_client_routes(hub),
     ):

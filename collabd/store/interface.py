@@ -92,6 +92,9 @@ class Store(Protocol):
     def epoch(self) -> str:
         """The name of the history that all numbers of this store belong to (docs/protocol.md, "epoch")."""
 
+    def size_bytes(self) -> int:
+        """What the log takes on disk (bytes), 0 where there is no disk."""
+
     async def append(self, events: Sequence[NewEvent]) -> AppendResult:
         """Number and keep these events in one durable commit, or keep none of them.
 

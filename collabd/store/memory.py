@@ -76,6 +76,10 @@ class MemoryStore:
         """Store.epoch."""
         return self._epoch
 
+    def size_bytes(self) -> int:
+        """Store.size_bytes."""
+        return 0
+
     async def append(self, events: Sequence[NewEvent]) -> AppendResult:
         """Store.append."""
         await trio.lowlevel.checkpoint()

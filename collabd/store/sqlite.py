@@ -96,6 +96,14 @@ class SqliteStore:
         """Store.epoch."""
         return self._database.epoch
 
+    def size_bytes(self) -> int:
+        """Store.size_bytes: the database and its write-ahead log."""
+        size = 0
+        for file in self._files:
+            with suppress(OSError):
+                size += os.stat(file).st_size
+        return size
+
     async def append(self, events: Sequence[NewEvent]) -> AppendResult:
         """Store.append."""
         try:

@@ -19,10 +19,11 @@ PACKAGE = Path(__file__).parents[2] / "collabd"
 
 # What each part may know of the project. A part is a package or module directly below collabd; collabd itself
 # (the version) is nobody's secret. The daemon sees everything and nobody but the command line sees the daemon.
-LEAVES = {"errors", "config", "metrics", "auth"}
+LEAVES = {"errors", "config", "metrics", "figures", "auth"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "metrics": {"errors"},
+    "figures": set(),
     "notify": {"errors"},
     "log": set(),
     "config": {"errors"},
@@ -48,6 +49,7 @@ ONLY_IN: dict[str, set[str]] = {
     "quart": {"routes"},
     "quart_trio": {"routes"},
     "hypercorn": {"gateway", "daemon"},
+    "prometheus_client": {"routes"},
     "trio_websocket": {"client", "client_commands"},
     "asyncio": set(),
 }
