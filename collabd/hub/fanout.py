@@ -62,9 +62,12 @@ class FanOut:
 
     def tell_transient(self, user_id: str, event_type: str, frame: bytes) -> None:
         """Tell everyone a transient event; those under pressure get only the latest of each (user, type)."""
+        key = (user_id, event_type)
         self._pending.append(frame)
-        if self._backlogged:
-            self._pending_transient[user_id, event_type] = frame
+        self._pending_transient.pop(key, None)  # so that the newest comes last
+        self._pending_transient[key] = frame
+        for connection in self._backlogged:
+            connection.put_in_lane(key, frame)
         self._wake.set()
 
     def tell_one(self, connection: Connection, frame: bytes) -> None:
@@ -138,7 +141,7 @@ class FanOut:
     async def flush(self) -> None:
         """Write one tick's frames to everyone."""
         pending, self._pending = self._pending, []
-        transient, self._pending_transient = self._pending_transient, {}
+        self._pending_transient = {}
         newcomers, self._newcomers = self._newcomers, []
         dirty, self._dirty = self._dirty, []
         flushed_head = self._ring.head
@@ -149,9 +152,6 @@ class FanOut:
             self._bring_in(connection, pending, flushed_head)
         await self._write_to_all(members, b"".join(pending), len(pending), flushed_head)
         for connection in tuple(self._backlogged):
-            for key, frame in transient.items():
-                if key != (connection.session.user_id, "USER_JOIN"):  # that is for the others
-                    connection.put_in_lane(key, frame)
             self._check_bound(connection)
 
     async def _write_to_all(self, members: list[Connection], data: bytes, events: int, flushed_head: int) -> None:
@@ -213,6 +213,8 @@ class FanOut:
         connection.unsent = rest
         connection.unsent_events = events
         connection.position = flushed_head
+        for key, frame in self._pending_transient.items():  # told while this tick was being written
+            connection.put_in_lane(key, frame)
         self._backlogged[connection] = None
         self._nursery.start_soon(self._bring_level, connection)
 
