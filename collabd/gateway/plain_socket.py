@@ -34,11 +34,12 @@ async def serve_plain(hub: Hub, sock: socket.socket, upgrade: Upgrade) -> None:
         connection = await _open(hub, sock, link, upgrade)
         if connection is None:
             return
-        reader = FrameReader(upgrade.protocol, connection)
+        reader, rest = FrameReader(upgrade.protocol, connection), upgrade.rest
+        del upgrade  # an idle connection keeps no byte of its request
         code: int | None = None
         reason = "connection lost"
         try:
-            await _read(sock, reader, connection, upgrade.rest)
+            await _read(sock, reader, connection, rest)
             code, reason = await _part(sock, reader, connection)
         finally:
             connection.session.run.detach(connection, code, reason)

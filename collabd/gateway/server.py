@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,6 +18,7 @@ import trio
 from collabd.errors import ProtocolError
 from collabd.gateway.handshake import Upgrade, refusal
 from collabd.gateway.head import Kind, tell_kind
+from collabd.gateway.listener import Accepted, plain_host
 from collabd.gateway.plain_socket import serve_plain
 from collabd.gateway.tls_socket import serve_tls
 
@@ -39,50 +42,42 @@ class Gateway:
         self._config = hub.config
         self._scheme = "http" if tls is None else "https"
 
-    async def handle(self, stream: trio.SocketStream) -> None:
+    async def handle(self, accepted: Accepted) -> None:
         """Serve one accepted connection; nothing that a peer does raises from here."""
+        sock, client = accepted.sock, accepted.client
         try:
-            client, server = _addresses(stream)
             if self._tls is None:
-                await self._handle_plain(stream, client, server)
+                await self._handle_plain(sock, client)
             else:
-                await self._handle_tls(stream, self._tls, client, server)
+                await self._handle_tls(_stream(sock), self._tls, client)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception:
             logger.exception("a connection was ended by a fault of the server")
-        finally:
-            await trio.aclose_forcefully(stream)
 
-    async def _handle_plain(self, stream: trio.SocketStream, client: tuple[str, int], server: tuple[str, int]) -> None:
-        head, kind, end = await self._read_head(stream)
+    async def _handle_plain(self, sock: socket.socket, client: tuple[str, int]) -> None:
+        head, kind, end = await self._read_head(partial(_receive, sock))
         if kind is Kind.WEBSOCKET:
-            # From here on the raw socket is ours: fan-out writes to it without Trio in between.
-            family, type_, proto = stream.socket.family, stream.socket.type, stream.socket.proto
-            with socket.socket(family, type_, proto, fileno=stream.socket.detach()) as sock:
-                sock.setblocking(False)
-                try:
-                    await serve_plain(self._hub, sock, self._upgrade(head, end, client))
-                finally:
-                    trio.lowlevel.notify_closing(sock)
+            upgrade = self._upgrade(head, end, client)
+            del head  # an idle connection keeps no byte of its request
+            await serve_plain(self._hub, sock, upgrade)
         elif kind is Kind.HTTP:
-            await self._http.serve(stream, head, client=client, server=server)
+            await self._http.serve(_stream(sock), head, client=client, server=_own_address(sock))
         else:
-            await _refuse(stream, kind)
+            await _refuse(_stream(sock), kind)
 
-    async def _handle_tls(
-        self, stream: trio.SocketStream, context: ssl.SSLContext, client: tuple[str, int], server: tuple[str, int]
-    ) -> None:
+    async def _handle_tls(self, stream: trio.SocketStream, context: ssl.SSLContext, client: tuple[str, int]) -> None:
         secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
         try:
             with trio.fail_after(self._config.server.handshake_timeout_s):
                 await secure.do_handshake()
         except (trio.TooSlowError, trio.BrokenResourceError):
             return
+        server = _own_address(stream.socket)
         if secure.selected_alpn_protocol() == "h2":
             await self._http.serve(secure, b"", client=client, server=server, tls=True, http2=True)
             return
-        head, kind, end = await self._read_head(secure)
+        head, kind, end = await self._read_head(partial(secure.receive_some, _READ_BYTES))
         if kind is Kind.WEBSOCKET:
             await serve_tls(self._hub, secure, self._upgrade(head, end, client))
         elif kind is Kind.HTTP:
@@ -99,13 +94,13 @@ class Gateway:
             max_message_bytes=self._config.websocket.max_message_bytes,
         )
 
-    async def _read_head(self, stream: trio.abc.ReceiveStream) -> tuple[bytes, Kind, int]:
+    async def _read_head(self, receive: Callable[[], Awaitable[bytes | bytearray]]) -> tuple[bytes, Kind, int]:
         """The first request's head and what came with it. Slow or silent peers are ended by the deadline."""
         limit = self._config.limits.request_head_max_bytes
         received = b""
         with trio.move_on_after(self._config.server.handshake_timeout_s):
             while True:
-                data = await stream.receive_some(_READ_BYTES)
+                data = await receive()
                 if not data:
                     break
                 received += data
@@ -128,14 +123,22 @@ async def _refuse(stream: trio.abc.Stream, kind: Kind) -> None:
         await stream.aclose()
 
 
-def _addresses(stream: trio.SocketStream) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Peer's and own address as (host, port); empty for a Unix socket."""
-    if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
-        return ("", 0), ("", 0)
-    peer, own = stream.socket.getpeername(), stream.socket.getsockname()
-    return (_plain_host(peer[0]), peer[1]), (_plain_host(own[0]), own[1])
+async def _receive(sock: socket.socket) -> bytes:
+    """Bytes of a plain socket; a client's request is usually there already."""
+    while True:
+        try:
+            return sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(sock)
 
 
-def _plain_host(host: str) -> str:
-    # A dual-stack socket reports IPv4 peers as ::ffff:192.0.2.1.
-    return host.removeprefix("::ffff:") if "." in host else host
+def _stream(sock: socket.socket) -> trio.SocketStream:
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+
+def _own_address(sock: socket.socket | trio.socket.SocketType) -> tuple[str, int]:
+    """The address that the peer connected to, as (host, port); empty for a Unix socket."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return ("", 0)
+    own = sock.getsockname()
+    return (plain_host(own[0]), own[1])
