@@ -13,6 +13,8 @@
  *           ├── MessageRejectedError      a queued message will not be committed, and why
  *           ├── UnreachableError          nothing answers; the client goes on trying
  *           ├── NotCollabdError           something answers that is no collabd; the client goes on trying
+ *           ├── WebSocketBlockedError     the server answers, but no WebSocket passes; the client goes on trying, and polls
+ *           ├── ServerBusyError           the server asks to come later; the client does
  *           ├── TokenUnavailableError     the function that supplies tokens failed; the client goes on trying
  *           ├── UnauthorizedError         the token was refused, a fresh one too: the client gave up
  *           ├── RefusedError              the server will not have this client in this run: the client gave up
@@ -174,6 +176,29 @@ export class NotCollabdError extends CollabdError {
       `what answers at ${url} is no collabd (${seen}): check the address, and that a proxy in between passes /api ` +
         "and /ws on; trying again",
     );
+  }
+}
+
+export class WebSocketBlockedError extends CollabdError {
+  /** @param {string} url */
+  constructor(url) {
+    super(
+      "websocket_blocked",
+      `the server at ${url} answers, but no WebSocket passes: check that a proxy in between passes upgrades; ` +
+        "trying again, and polling meanwhile",
+    );
+  }
+}
+
+/** `reason` is the server's code. */
+export class ServerBusyError extends CollabdError {
+  /**
+   * @param {string} reason e.g. "draining", "too_many_connections"
+   * @param {string} detail
+   */
+  constructor(reason, detail) {
+    super("busy", `the server asks to come later (${reason}): ${detail}; trying again`);
+    this.reason = reason;
   }
 }
 

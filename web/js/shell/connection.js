@@ -14,7 +14,7 @@ import { isPollAnswer, judge } from "../core/answers.js";
 import { closeRule } from "../core/close_codes.js";
 import { FIXED } from "../core/constants.js";
 import { Redial } from "../core/redial.js";
-import { RefusedError, UnauthorizedError } from "../errors.js";
+import { RefusedError, ServerBusyError, UnauthorizedError } from "../errors.js";
 import { goodbye, problemOf } from "./problems.js";
 import { Poller } from "./poller.js";
 import { SocketLink } from "./socket_link.js";
@@ -87,7 +87,7 @@ export class Connection {
   /** Leave, and never come back. @returns {Promise<void>} done when the server has closed too, or did not in time */
   close() {
     const { link } = this;
-    this.#shutDown(1000);
+    this.#shutDown();
     return link === null ? Promise.resolve() : link.gone;
   }
 
@@ -99,7 +99,7 @@ export class Connection {
   /** R18, R66: drop the socket of the client's own will, and come back at once. */
   comeBackNow() {
     if (this.closed) return;
-    this.#abandon(1001);
+    this.#abandon();
     this.#schedule({ atOnce: true });
     this.poller.hurry();
   }
@@ -114,6 +114,7 @@ export class Connection {
   /** R33. @param {number} retryAfterMs */
   draining(retryAfterMs) {
     this.drainedUntil = this.env.now() + retryAfterMs;
+    this.host.onProblem(new ServerBusyError("draining", "it restarts"));
     this.drainTimer = this.env.setTimeout(() => this.link?.drop(), FIXED.drainWaitMs);
   }
 
@@ -125,7 +126,7 @@ export class Connection {
   /** The token was refused on the live connection (R51): come back with a fresh one, or not at all. */
   tokenRefused() {
     const used = this.target.tokens.token;
-    this.#abandon(1001);
+    this.#abandon();
     this.#comeBackWithToken(used, EXPIRED);
   }
 
@@ -175,6 +176,12 @@ export class Connection {
 
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
+    const link = /** @type {SocketLink} */ (this.link);
+    // A poll may have begun another history since this socket asked (R67): what it brings would not fit.
+    if (link.asked?.epoch !== this.host.position()?.epoch) {
+      this.comeBackNow();
+      return;
+    }
     this.poller.stop();
     this.fallback = false;
     this.liveSince = this.env.now();
@@ -182,7 +189,7 @@ export class Connection {
     this.target.tokens.worked();
     this.host.onProblem(null);
     this.host.onState("live");
-    this.host.onLive(welcome, /** @type {SocketLink} */ (this.link));
+    this.host.onLive(welcome, link);
   }
 
   /** @param {End} end */
@@ -257,7 +264,7 @@ export class Connection {
     else this.#giveUp(new UnauthorizedError(why));
   }
 
-  /** @param {import("../errors.js").CollabdError | null} problem */
+  /** @param {import("../errors.js").CollabdError} problem */
   #failed(problem) {
     this.redial.failed();
     this.host.onProblem(problem);
@@ -312,14 +319,14 @@ export class Connection {
   /** @param {import("../errors.js").CollabdError} error */
   #giveUp(error) {
     if (this.closed) return;
-    this.#shutDown(1000);
+    this.#shutDown();
     this.host.onGivenUp(error);
   }
 
-  /** @param {number} code */
+  /** @param {1000} [code] */
   #abandon(code) {
     this.link?.abandon(code);
-    this.#forgetLink(code);
+    this.#forgetLink(code ?? 1005);
   }
 
   /** @param {number} code */
@@ -331,13 +338,12 @@ export class Connection {
     if (wasLive) this.host.onLost(code);
   }
 
-  /** @param {number} code */
-  #shutDown(code) {
+  #shutDown() {
     if (this.closed) return;
     this.closed = true;
     this.dialling += 1;
     this.poller.stop();
-    this.#abandon(code);
+    this.#abandon(1000);
     this.env.clearTimeout(this.timer);
     this.host.onState("closed");
   }

@@ -29,9 +29,10 @@ export class Http {
   /**
    * @param {"poll" | "replay"} route
    * @param {Query} query
+   * @param {number} [timeoutMs]
    */
-  get(route, query) {
-    return this.#ask(`${this.run}/${route}${queryText(query)}`, { method: "GET" });
+  get(route, query, timeoutMs) {
+    return this.#ask(`${this.run}/${route}${queryText(query)}`, { method: "GET" }, timeoutMs);
   }
 
   /**
@@ -50,11 +51,12 @@ export class Http {
   /**
    * @param {string} url
    * @param {RequestInit} init
+   * @param {number} [timeoutMs] for the whole answer
    * @returns {Promise<HttpAnswer>}
    */
-  async #ask(url, init) {
+  async #ask(url, init, timeoutMs = FIXED.requestTimeoutMs) {
     const abort = new AbortController();
-    const timer = this.env.setTimeout(() => abort.abort(new Error("no answer in time")), FIXED.requestTimeoutMs);
+    const timer = this.env.setTimeout(() => abort.abort(new Error("no answer in time")), timeoutMs);
     /** @type {string | null} */
     let token = null;
     try {

@@ -12,15 +12,17 @@ import {
   NotCollabdError,
   RefusedError,
   ReplacedError,
+  ServerBusyError,
   TokenUnavailableError,
   UnreachableError,
+  WebSocketBlockedError,
 } from "../errors.js";
 
 /**
  * @param {unknown} met a judgement, a sentence about a server that is no collabd, or an error
  * @param {string} url
  * @param {unknown} [cause]
- * @returns {CollabdError | null} null for what is no problem worth telling
+ * @returns {CollabdError}
  */
 export function problemOf(met, url, cause) {
   if (met instanceof CollabdError) return met;
@@ -29,12 +31,8 @@ export function problemOf(met, url, cause) {
   const { kind, code, message } = /** @type {Judgement} */ (met);
   if (kind === "unreachable") return new UnreachableError(url, cause);
   if (kind === "not_collabd") return new NotCollabdError(url, message);
-  if (kind === "ok") return new CollabdError("websocket_blocked", BLOCKED);
-  return new CollabdError(code, `the server says "${message}" (${code}); trying again`);
+  return kind === "ok" ? new WebSocketBlockedError(url) : new ServerBusyError(code, message);
 }
-
-const BLOCKED =
-  "the server answers, but no WebSocket passes: check that the proxy in between passes upgrades; trying again";
 
 /**
  * @param {string} why of a close code that means to stay away

@@ -8,6 +8,7 @@
 /** @import { Http } from "./http.js" */
 /** @import { PostOutcome } from "./sender.js" */
 
+import { FIXED } from "../core/constants.js";
 import { isPublishAnswer, judge } from "../core/answers.js";
 import { queryText } from "./http.js";
 
@@ -49,7 +50,7 @@ export class Routes {
 
   /** Why did a socket not open? */
   pollForReason() {
-    return this.http.get("poll", { ...this.#who(), limit: 1 });
+    return this.http.get("poll", { ...this.#who(), limit: 1 }, FIXED.connectTimeoutMs);
   }
 
   /** @param {number} fromSequence */

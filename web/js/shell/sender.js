@@ -81,19 +81,22 @@ export class Sender {
   pump() {
     const way = this.way;
     if (way === null || this.posting) return;
-    const taken = this.outbox.take(this.env.now(), way);
+    const now = this.env.now();
+    const taken = this.outbox.take(now, way);
     this.#tell(taken.map((entry) => ({ entry, state: entry.state })));
     if (way.batch) void this.#post(way, taken);
     else for (const { text } of taken) way.send(text);
-    this.#pumpLater(way);
+    this.#pumpLater(way, now);
   }
 
-  /** @param {FrameWay | PostWay} way */
-  #pumpLater(way) {
+  /**
+   * @param {FrameWay | PostWay} way
+   * @param {number} now the same that was taken at: a later look at the clock would find the wait over, and nothing sent
+   */
+  #pumpLater(way, now) {
     this.env.clearTimeout(this.timer);
     const at = this.outbox.nextTakeAt(way);
-    const now = this.env.now();
-    // Not due means a full window: the next answer pumps again.
+    // Due, and yet nothing was taken: the window is full, and the next answer pumps again.
     if (at !== null && at > now) this.timer = this.env.setTimeout(() => this.pump(), at - now);
   }
 

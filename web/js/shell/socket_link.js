@@ -85,13 +85,13 @@ export class SocketLink {
   /** Give the connection up without waiting for the peer, and report it as lost. */
   drop() {
     if (this.over) return;
-    this.#shut(1001);
+    this.#shut();
     this.#end(LOST);
   }
 
   /**
    * Give the connection up and report nothing.
-   * @param {number} code 1000: the user leaves; 1001: this client comes back
+   * @param {1000} [code] the user leaves; absent: this client comes back
    */
   abandon(code) {
     if (this.over) return;
@@ -100,16 +100,11 @@ export class SocketLink {
     this.#shut(code);
   }
 
-  /** @param {number} code */
+  /** @param {1000} [code] a browser lets a page close with no other code of the standard's */
   #shut(code) {
     const late = this.env.setTimeout(this.settle, FIXED.closeWaitMs);
     void this.gone.then(() => this.env.clearTimeout(late));
-    try {
-      this.socket?.close(code);
-    } catch {
-      // Browsers let a page close with 1000 and 3000 to 4999 only; 3001 stands for 1001 there.
-      this.socket?.close(3001);
-    }
+    this.socket?.close(code);
   }
 
   /** @param {unknown} data */
@@ -122,7 +117,7 @@ export class SocketLink {
     }
     const problem = whatIsWrongWithWelcome(frame, this.asked);
     if (problem !== "") {
-      this.#shut(1001);
+      this.#shut();
       this.#end(LOST, problem);
       return;
     }

@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Outbox } from "../core/outbox.js";
+import { Sender } from "../shell/sender.js";
 import { numbers, RUN, world } from "./support/world.js";
 
 /** @param {any} frame */
@@ -304,4 +306,21 @@ test("nobody has to wait: a rejection that nobody looks at is no unhandled one",
   store.sendFlag("PM", "unwatched");
   await time.advance(50);
   assert.equal(store.ownMessages()[0]?.state, "rejected");
+});
+
+test("R19: a wait that ends between two looks at the clock does not leave the queue waiting for ever", () => {
+  const clock = [10, 11];
+  /** @type {number[]} */
+  const timers = [];
+  const env = /** @type {any} */ ({
+    now: () => clock.shift() ?? 11,
+    setTimeout: (/** @type {() => void} */ _work, /** @type {number} */ ms) => timers.push(ms),
+    clearTimeout: () => {},
+  });
+  const outbox = new Outbox({ retryLimit: () => 3 });
+  outbox.add([{ clientMessageId: "a", text: "{}", bytes: 2, attempts: 0, state: "queued", sentAt: 0 }]);
+  outbox.pacing.pause(10.5);
+  const sender = new Sender(env, outbox, { onChanges: () => {}, onHeldBack: () => {} });
+  sender.open({ batch: false, send: () => {} });
+  assert.deepEqual(timers, [0.5]);
 });

@@ -7,32 +7,40 @@
 /** @import { ClientOptions } from "../../client.js" */
 
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
+import { IdbStorage } from "../../shell/idb_storage.js";
 import { FakeServer } from "./fake_server.js";
 import { VirtualTime } from "./virtual_time.js";
 import { world } from "./world.js";
 
+/**
+ * @typedef {object} Network
+ * @property {new (url: string, protocols?: string[]) => any} WebSocket
+ * @property {(url: string, init: any) => Promise<Response>} fetch
+ */
+
 export class FakeBrowser {
-  /** @param {{locks?: boolean}} [kind] locks: false is a page on plain http beyond localhost */
-  constructor({ locks = true } = {}) {
-    this.time = new VirtualTime();
+  /**
+   * @param {{locks?: boolean, time?: any, network?: Network}} [kind] locks: false is a page on plain http beyond
+   *   localhost; time and network: real ones instead of virtual ones
+   */
+  constructor({ locks = true, time, network } = {}) {
+    this.time = time ?? new VirtualTime();
     this.time.turns = 30;
     this.server = new FakeServer(this.time);
+    /** @type {Network} */
+    this.network = network ?? this.server;
     this.hasLocks = locks;
     /** @type {Map<string, {tab: Tab, grant: () => void, gone: boolean}[]>} holder first */
     this.locks = new Map();
     /** @type {Map<string, Set<{tab: Tab, onmessage: any}>>} */
     this.channels = new Map();
-    /** @type {Tab[]} */
-    this.tabs = [];
     // idb-keyval takes its database from the global object.
     Object.assign(globalThis, { indexedDB: new IDBFactory(), IDBKeyRange });
   }
 
   /** @param {Partial<ClientOptions>} [options] */
   open(options = {}) {
-    const tab = new Tab(this, options);
-    this.tabs.push(tab);
-    return tab;
+    return new Tab(this, options);
   }
 }
 
@@ -44,8 +52,19 @@ export class Tab {
   constructor(browser, options) {
     this.browser = browser;
     this.crashed = false;
-    const { time, server } = browser;
+    /** @type {Set<any>} */
+    this.sockets = new Set();
+    const { time, server, network } = browser;
+    const { sockets } = this;
+    /** @type {any} */
     const environment = {
+      WebSocket: class extends network.WebSocket {
+        /** @param {string} url @param {string[]} [protocols] */
+        constructor(url, protocols) {
+          super(url, protocols);
+          sockets.add(this);
+        }
+      },
       isPage: true,
       indexedDB: globalThis.indexedDB,
       locks: browser.hasLocks ? { request: this.#lock } : undefined,
@@ -53,10 +72,11 @@ export class Tab {
       setTimeout: (/** @type {() => void} */ work, /** @type {number} */ ms) =>
         time.setTimeout(() => this.crashed || work(), ms),
       fetch: (/** @type {string} */ url, /** @type {any} */ init) =>
-        this.crashed ? new Promise(() => {}) : server.fetch(url, init),
+        this.crashed ? new Promise(() => {}) : network.fetch(url, init),
       ...options.environment,
     };
-    const { store, page, warnings } = world({ ...options, environment, time, server });
+    const storage = this.#storage();
+    const { store, page, warnings } = world({ storage, ...options, environment, time, server });
     this.store = store;
     this.page = page;
     this.warnings = warnings;
@@ -66,8 +86,10 @@ export class Tab {
   crash() {
     this.crashed = true;
     this.store.env.WebSocket = undefined;
-    for (const session of [...this.browser.server.live]) {
-      if (this.#owns(session.socket)) session.socket.cut(1006);
+    for (const socket of this.sockets) {
+      Object.assign(socket, { onopen: null, onmessage: null, onclose: null });
+      if (socket.terminate === undefined) socket.cut(1006);
+      else socket.terminate();
     }
     for (const set of this.browser.channels.values()) {
       for (const end of [...set]) if (end.tab === this) set.delete(end);
@@ -77,10 +99,13 @@ export class Tab {
     }
   }
 
-  /** @param {import("./fake_server.js").FakeSocket} socket */
-  #owns(socket) {
-    const mine = socket.url.searchParams.get("sessionId") ?? socket.session?.sessionId;
-    return mine !== undefined && mine === this.store.runInfo().sessionId;
+  /** The browser's storage, as this tab reaches it: a crash may come in the middle of anything. */
+  #storage() {
+    const storage = /** @type {any} */ (new IdbStorage());
+    return new Proxy(storage, {
+      get: (_, name) =>
+        typeof storage[name] === "function" && this.crashed ? () => new Promise(() => {}) : storage[name]?.bind(storage),
+    });
   }
 
   #lock = (/** @type {string} */ name, /** @type {{signal?: AbortSignal}} */ { signal }, /** @type {() => Promise<void>} */ held) =>
