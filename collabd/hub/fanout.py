@@ -52,6 +52,7 @@ class FanOut:
         self._level: dict[Connection, None] = {}
         self._backlogged: dict[Connection, None] = {}
         self._flushed_events = 0
+        self._flushing = False
 
     # What the run calls: nothing here waits.
 
@@ -78,6 +79,21 @@ class FanOut:
             self._dirty.append(connection)
         connection.private.append(frame)
         self._wake.set()
+
+    def write_or_tell(self, connection: Connection, frame: bytes) -> None:
+        """Write a frame of one connection at once where nothing is before it, else queue it.
+
+        For pings: to wake the flusher for each of them would cost more than the ping itself.
+        """
+        if connection.stage is Stage.LEVEL and not connection.private and not self._flushing:
+            try:
+                frame = frame[connection.send(frame) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._lost(connection, 0)
+        if frame:
+            self.tell_one(connection, frame)
 
     def finish(self, connection: Connection, last_frame: bytes) -> None:
         """Make all that a connection is still owed, and a last frame, part of its own outbox: it is about to close."""
@@ -136,7 +152,9 @@ class FanOut:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
+            self._flushing = True
             await self.flush()
+            self._flushing = False
 
     async def flush(self) -> None:
         """Write one tick's frames to everyone."""

@@ -1,17 +1,16 @@
-"""Pinging a run's connections, spread over the interval, and ending dead ones.
+"""Pinging all connections, spread over the interval, and ending dead ones.
 
-Law of this file: one task per run. The server's own WebSocket pings need no cooperation from the client beyond
-RFC 6455, section 5.5.2, and their round trip is the latency that is reported (docs/protocol.md, "Liveness").
+Law of this file: one task for all runs, since a timer of its own in each of a thousand quiet runs was what an idle
+daemon spent its time on (docs/performance.md). The server's own WebSocket pings need no cooperation from the client
+beyond RFC 6455, section 5.5.2, and their round trip is the latency that is reported (docs/protocol.md, "Liveness").
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
-from itertools import count
 from math import ceil
 from random import Random
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -19,60 +18,62 @@ from collabd.hub.connection import Connection, Stage
 from collabd.protocol import close_codes
 from collabd.protocol.codec import ping_frame
 
-if TYPE_CHECKING:
-    from collabd.hub.run import Run
+_STEP: Final = 0.05
+"""Seconds between two steps of the wheel: connections close together share a wake-up."""
 
-_GRAIN: Final = 20
-"""Pings are sent at multiples of 1/20 s, so that those close together share a wake-up."""
+_MOST_SLOTS: Final = 1000
 
 _NUMBER: Final = Struct("!I")
 
 
 class Heartbeat:
-    """Pings each connection every `interval` seconds and ends one that was silent for twice that."""
+    """A timing wheel: each connection has a place on it and is pinged once a turn, which takes `interval` seconds."""
 
-    def __init__(self, run: Run, interval: float, random: Random) -> None:
-        self._run = run
+    def __init__(self, interval: float, random: Random) -> None:
         self.interval = interval
         self._random = random
-        self._due: list[tuple[float, int, Connection]] = []
-        self._tie = count()
-        self._earlier = trio.Event()
+        count = min(_MOST_SLOTS, max(1, ceil(interval / _STEP)))
+        self._slots: list[dict[Connection, None]] = [{} for _ in range(count)]
+        self._step = interval / count
+        self._size = 0
+        self._has_some = trio.Event()
 
     def add(self, connection: Connection) -> None:
         """Begin with a new connection, at a random point of the interval."""
-        self._schedule(connection, trio.current_time() + self._random.random() * self.interval)
-
-    def _schedule(self, connection: Connection, due: float) -> None:
-        due = ceil(due * _GRAIN) / _GRAIN
-        if not self._due or due < self._due[0][0]:
-            self._earlier.set()
-        heappush(self._due, (due, next(self._tie), connection))
+        self._slots[self._random.randrange(len(self._slots))][connection] = None
+        self._size += 1
+        self._has_some.set()
 
     async def run(self) -> None:
-        """Ping whoever is due; runs until cancelled."""
+        """Turn the wheel while there is anyone on it; runs until cancelled."""
+        step = 0
+        due = trio.current_time()
         while True:
-            self._earlier = trio.Event()
-            with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
-                await self._earlier.wait()
-            self._beat(trio.current_time())
+            if not self._size:
+                self._has_some = trio.Event()
+                await self._has_some.wait()
+                due = trio.current_time()
+            due += self._step
+            await trio.sleep_until(due)
+            step = (step + 1) % len(self._slots)
+            self._beat(self._slots[step], trio.current_time())
 
-    def _beat(self, now: float) -> None:
-        while self._due and self._due[0][0] <= now:
-            connection = heappop(self._due)[2]
+    def _beat(self, slot: dict[Connection, None], now: float) -> None:
+        for connection in list(slot):
             if connection.stage is Stage.CLOSED:
-                continue
-            if now - connection.last_heard >= 2 * self.interval and _is_expected(connection):
+                del slot[connection]
+                self._size -= 1
+            elif now - connection.last_heard >= 2 * self.interval and _is_expected(connection):
                 connection.close(close_codes.HEARTBEAT_TIMEOUT, "heartbeat timeout")
-                continue
-            if connection.link.hears_pongs:
-                self._ping(connection, now)
-            self._schedule(connection, now + self.interval)
+            elif connection.link.hears_pongs:
+                _ping(connection, now)
 
-    def _ping(self, connection: Connection, now: float) -> None:
-        connection.ping_number += 1
-        connection.ping_sent = now
-        connection.tell(ping_frame(_NUMBER.pack(connection.ping_number)))
+
+def _ping(connection: Connection, now: float) -> None:
+    connection.ping_number += 1
+    connection.ping_sent = now
+    frame = ping_frame(_NUMBER.pack(connection.ping_number))
+    connection.session.run.fanout.write_or_tell(connection, frame)
 
 
 def _is_expected(connection: Connection) -> bool:
@@ -91,6 +92,6 @@ def take_pong(connection: Connection, payload: bytes, now: float) -> None:
     if not connection.ping_answered < number <= connection.ping_number:
         return
     connection.ping_answered = number
-    run = connection.session.run
-    sent = connection.ping_sent - (connection.ping_number - number) * run.heartbeat.interval
-    run.hub.take_round_trip(connection.session.health, max(0.0, now - sent) * 1000)
+    hub = connection.session.run.hub
+    sent = connection.ping_sent - (connection.ping_number - number) * hub.heartbeat.interval
+    hub.take_round_trip(connection.session.health, max(0.0, now - sent) * 1000)

@@ -22,6 +22,7 @@ from collabd.config import Config
 from collabd.hub.committer import Committer
 from collabd.hub.connection import Connection
 from collabd.hub.health import HealthRecords, SessionHealth
+from collabd.hub.heartbeat import Heartbeat
 from collabd.hub.history import History, moment
 from collabd.hub.receive import take_token
 from collabd.hub.ring import RingBudget
@@ -72,6 +73,7 @@ class Hub:
         )
         self.committer = Committer(store, self.counters)
         self.health = HealthRecords()
+        self.heartbeat = Heartbeat(config.websocket.heartbeat_interval_s, self.random)
         self.history = History(moment(self.counters, None, at=now_ms(), steady=trio.current_time()))
         self.ring_budget = RingBudget(config.storage.ring_bytes_total)
         self.runs: dict[str, Run] = {}
@@ -153,6 +155,7 @@ class Hub:
             self._nursery = nursery
             nursery.start_soon(self.committer.run)
             nursery.start_soon(self._close_idle_runs)
+            nursery.start_soon(self.heartbeat.run)
             try:
                 yield self
             finally:

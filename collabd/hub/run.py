@@ -1,7 +1,7 @@
 """One run: its log's tail in memory, who is in it, and the order in which everything happens.
 
 Law of this file: the run owns numbering's result and telling it. Its methods never wait, so that each is one instant
-for everybody; what waits (flushing, heartbeats, backlogs) are tasks in the nursery that `serve` opens.
+for everybody; what waits (flushing, grace times, backlogs) are tasks in the nursery that its hub opens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collabd.hub.committer import Order, Submission
 from collabd.hub.connection import Connection
 from collabd.hub.encoding import stored_frame, stored_payload
 from collabd.hub.fanout import FanOut
-from collabd.hub.heartbeat import Heartbeat
 from collabd.hub.older import OlderEvents
 from collabd.hub.ring import Ring
 from collabd.protocol import close_codes
@@ -70,7 +69,6 @@ class Run:
         self.older = OlderEvents(hub.store, self.run_id)
         self.fanout = FanOut(self.ring, self.older, nursery, hub.counters, config.websocket.outbox_max_bytes)
         self.attendance = Attendance(self, config.presence.grace_s)
-        self.heartbeat = Heartbeat(self, config.websocket.heartbeat_interval_s, hub.random)
         self.changed = trio.Event()
         self.last_used = trio.current_time()
         self._kept: dict[tuple[str, str], bytes] = {}
@@ -82,7 +80,6 @@ class Run:
     def start_tasks(self) -> None:
         """Start what the run does by itself, in the nursery that its hub opened for it."""
         self._nursery.start_soon(self.fanout.run)
-        self._nursery.start_soon(self.heartbeat.run)
         self._nursery.start_soon(self.attendance.run)
 
     # The log's tail
@@ -218,7 +215,7 @@ class Run:
         self._note_join(session.health, plan, replay)
         session.health.connection = connection
         self.fanout.add(connection)
-        self.heartbeat.add(connection)
+        self.hub.heartbeat.add(connection)
         return connection
 
     def _note_join(self, health: SessionHealth, plan: JoinPlan, replay: int) -> None:
