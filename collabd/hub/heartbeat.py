@@ -18,7 +18,7 @@ from collabd.hub.connection import Connection, Stage
 from collabd.protocol import close_codes
 from collabd.protocol.codec import ping_frame
 
-_STEP: Final = 0.05
+_STEP: Final = 0.2
 """Seconds between two steps of the wheel: connections close together share a wake-up."""
 
 _MOST_SLOTS: Final = 1000
