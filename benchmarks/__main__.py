@@ -68,8 +68,9 @@ def run_table(
                     missing[name] = str(reason)
                     print(f"MISSING: {reason}")
                 except (LoadFailed, RuntimeError, OSError) as reason:
-                    missing[f"{workload.name} of {name}, round {turn}"] = str(reason)
-                    print(f"FAILED: {reason}")
+                    text = "; ".join([str(reason), *getattr(reason, "__notes__", [])])
+                    missing[f"{workload.name} of {name}, round {turn}"] = text
+                    print(f"FAILED: {text}")
                 else:
                     print("; ".join(f"{figure} {report.number(value)}" for figure, value in figures.items() if value))
                     kept = results.setdefault(workload.name, {}).setdefault(name, {})

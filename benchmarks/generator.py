@@ -81,17 +81,30 @@ def follow(process: subprocess.Popen[str], server: RunningServer, load: Load, un
     raise LoadFailed(f"the load generator ended before '{until}': {last}")
 
 
-def rooms(server: RunningServer, kind: ServerKind, *groups: str, **options: float) -> Load:
-    """Run mode `rooms`; options such as seconds, warmup, settle, at_once go to the generator as they are."""
+def rooms_words(kind: ServerKind, groups: tuple[str, ...], options: dict[str, float]) -> list[str]:
+    """The generator's words for mode `rooms`."""
     words = ["rooms", "--path", kind.path]
     for group in groups:
         words += ["--group", group]
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def rooms(server: RunningServer, kind: ServerKind, *groups: str, **options: float) -> Load:
+    """Run mode `rooms`; options such as seconds, warmup, settle, at_once go to the generator as they are."""
     load = Load()
-    with generator(server, kind, *words) as process:
+    with generator(server, kind, *rooms_words(kind, groups, options)) as process:
         follow(process, server, load, "stop")
     return load
+
+
+@contextmanager
+def rooms_beside(server: RunningServer, kind: ServerKind, *groups: str, **options: float) -> Iterator[None]:
+    """Mode `rooms` in a process of its own, under load for the length of the block."""
+    with generator(server, kind, *rooms_words(kind, groups, options)) as process:
+        follow(process, server, Load(), "start")
+        yield
 
 
 def http(server: RunningServer, kind: ServerKind, path: str, *, connections: int, seconds: float) -> Load:

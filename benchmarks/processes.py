@@ -84,10 +84,12 @@ def started(
         try:
             found = wait_accepting(process, port) if port else read_port(process)
             if found is None:
-                log.seek(0)
-                text = log.read()[-600:].decode(errors="replace")
-                raise RuntimeError(f"{Path(command[0]).name} did not start: {text}")
+                raise RuntimeError(f"{Path(command[0]).name} did not start")
             yield RunningServer(process, found, time.monotonic() - begun, directory)
+        except Exception as error:
+            log.seek(0)
+            error.add_note(f"the server's last words: {log.read()[-600:].decode(errors='replace')}")
+            raise
         finally:
             end(process)
 

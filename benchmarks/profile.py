@@ -55,6 +55,8 @@ def shares(stacks: list[str]) -> tuple[Counter[str], Counter[str]]:
     for stack in stacks:
         path, _, count = stack.rpartition(" ")
         frames = path.split(";")
+        if frames[-1].startswith("WorkerThread._work"):  # waits for work, though py-spy takes it for busy
+            continue
         total += int(count)
         own[frames[-1]] += int(count)
         for name in {frame.rsplit(":", 1)[0] for frame in frames}:

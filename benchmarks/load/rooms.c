@@ -337,7 +337,7 @@ static void parse_group(const char *spec)
     free(copy);
 }
 
-static void make_rooms(void)
+static void make_rooms(uint32_t first_room)
 {
     size_t largest = 0;
     for (uint32_t i = 0; i < group_count; i++) {
@@ -358,7 +358,7 @@ static void make_rooms(void)
             *room = (struct room){.group = &groups[i], .member = c};
             for (uint32_t m = 0; m < groups[i].members; m++, c++)
                 *c = (struct conn){.fd = -1, .index = (uint32_t)(c - conns), .room = room,
-                                   .room_number = (uint32_t)(room - rooms), .is_slow = m < groups[i].slow};
+                                   .room_number = first_room + (uint32_t)(room - rooms), .is_slow = m < groups[i].slow};
         }
     }
 }
@@ -368,15 +368,15 @@ int rooms_main(int argc, char **argv)
     for (int i = 0; i + 1 < argc; i++)
         if (!strcmp(argv[i], "--group") && group_count < MAX_GROUPS)
             parse_group(argv[i + 1]);
-    make_rooms();
+    make_rooms((uint32_t)option_number(argc, argv, "--first-room", 0));
     handlers = (struct handlers){.opened = on_opened, .data = on_data, .closed = on_closed};
 
     printf("{\"phase\":\"connecting\"}\n");
     fflush(stdout);
     uint64_t begun = now_ns();
     bool complete = connect_all(conns, conn_count, (uint32_t)option_number(argc, argv, "--at-once", 64), 60);
-    printf("{\"phase\":\"connected\",\"clients\":%llu,\"seconds\":%.6f,\"trouble\":\"%s\"}\n",
-           (unsigned long long)opened, (double)(now_ns() - begun) / 1e9, first_trouble);
+    printf("{\"phase\":\"connected\",\"clients\":%llu,\"refused\":%llu,\"seconds\":%.6f,\"trouble\":\"%s\"}\n",
+           (unsigned long long)opened, (unsigned long long)refused, (double)(now_ns() - begun) / 1e9, first_trouble);
     fflush(stdout);
     if (!complete)
         return 1;
