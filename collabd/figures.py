@@ -1,12 +1,29 @@
-"""Every figure that Prometheus can scrape: name, kind, unit, labels and what it means, in one table.
+"""Every figure that Prometheus can scrape: name, kind, unit, labels and what it means; and how much is too much.
 
-Law of this file: a leaf, and the only place where these names stand; the exposition, docs/operations.md, the
-dashboard and the alert rules are held to it by tests. `python -m collabd.figures` prints the table for the docs.
+Law of this file: a leaf, and the only place where these names and thresholds stand; the exposition, the diagnosis,
+docs/operations.md, the dashboard and the alert rules are held to it by tests. `python -m collabd.figures` prints the
+table for the docs.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
+
+RECONNECTIONS_PER_MINUTE: Final = 10
+LATENCY_S: Final = 0.5
+"""Of the 95th percentile."""
+LATENCY_CRITICAL_S: Final = 1.0
+FALLBACK_SHARE: Final = 0.01
+"""Of the sessions that begin."""
+FAILURE_SHARE: Final = 0.001
+"""Of the deliveries due."""
+DELIVERY_RATE: Final = 0.95
+DELIVERY_RATE_CRITICAL: Final = 0.80
+QUEUED_CLIENT_MESSAGES: Final = 50
+COMMIT_S: Final = 0.25
+"""Of the 99th percentile."""
+LOOP_LAG_S: Final = 0.1
+"""Of the 99th percentile."""
 
 COUNTER: Final = "counter"
 GAUGE: Final = "gauge"

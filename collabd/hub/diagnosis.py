@@ -1,7 +1,7 @@
 """What is wrong, why we think so, and what to try: the troubleshooting list of docs/operations.md, made runnable.
 
-Law of this file: pure; figures in, findings out. Each threshold is also an alert in packaging/prometheus-alerts.yml,
-each topic a section of docs/operations.md; tests hold the three together.
+Law of this file: pure; figures in, findings out. Each threshold (collabd.figures) is also an alert in
+packaging/prometheus-alerts.yml, each topic a section of docs/operations.md; tests hold the three together.
 """
 
 from __future__ import annotations
@@ -9,6 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from collabd.figures import (
+    COMMIT_S,
+    DELIVERY_RATE,
+    DELIVERY_RATE_CRITICAL,
+    FAILURE_SHARE,
+    FALLBACK_SHARE,
+    LATENCY_CRITICAL_S,
+    LATENCY_S,
+    LOOP_LAG_S,
+    QUEUED_CLIENT_MESSAGES,
+    RECONNECTIONS_PER_MINUTE,
+)
 from collabd.hub.history import Window, milliseconds
 from collabd.protocol.quality import DEGRADED, HEALTHY, UNHEALTHY
 
@@ -19,17 +31,6 @@ NOTICE: Final = "NOTICE"
 """Something to know that makes nothing worse yet."""
 
 SEVERITIES: Final = (HEALTHY, NOTICE, DEGRADED, UNHEALTHY)
-
-RECONNECTIONS_PER_MINUTE: Final = 10
-LATENCY_S: Final = 0.5
-LATENCY_CRITICAL_S: Final = 1.0
-FALLBACK_SHARE: Final = 0.01
-FAILURE_SHARE: Final = 0.001
-QUEUED_CLIENT_MESSAGES: Final = 50
-DELIVERY_RATE: Final = 0.95
-DELIVERY_RATE_CRITICAL: Final = 0.80
-COMMIT_S: Final = 0.25
-LOOP_LAG_S: Final = 0.1
 
 PROXY_IDLE_S: Final = 60
 """How long common reverse proxies let a silent connection live (nginx `proxy_read_timeout`, AWS load balancers)."""
