@@ -281,13 +281,20 @@ class Engine:
 
     def give_up(self, problem: ConnectionProblem | None) -> None:
         """Nothing more will be tried: tell everyone who waits (R34)."""
+        if not self.is_closed:
+            self.problem = problem
+            self.note_first_try(problem)
+            self.inbox.end(problem)
+            self.close()
+
+    def close(self) -> None:
+        """End: messages that nobody keeps are rejected, and the tasks are cancelled."""
         if self.is_closed:
             return
         self.is_closed = True
         self.is_live = False
-        self.problem = problem
-        self.note_first_try(problem)
-        self.inbox.end(problem)
+        self.inbox.end(None)
+        problem = self.problem
         left = list(self.outbox)
         for message in left:
             if self.queue_file is None:

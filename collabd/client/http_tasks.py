@@ -124,12 +124,12 @@ async def publish_while_fallen_back(engine: Engine) -> None:
     while True:
         await engine.mode_changed.wait_until(lambda: engine.falls_back)
         await engine.flush_queue_file()
-        now = trio.current_time()
-        batch = engine.outbox.next_batch(now) if engine.falls_back else []
-        if batch:
-            async with engine.posting:
+        async with engine.posting:
+            now = trio.current_time()
+            batch = engine.outbox.next_batch(now) if engine.falls_back else []
+            if batch:
                 await _publish(engine, batch)
-        elif engine.falls_back:
+        if not batch and engine.falls_back:
             wake_at = engine.outbox.wake_at(now)
             await engine.outbox_changed.wait(now + 1.0 if wake_at is None else wake_at)
 

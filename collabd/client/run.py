@@ -312,5 +312,5 @@ async def _leave(engine: Engine, wait_s: float) -> list[str]:
             if engine.close_socket is not None:
                 await engine.close_socket()
         left = [message.client_message_id for message in engine.outbox]
-        engine.give_up(engine.problem)
+        engine.close()
     return [] if engine.queue_file is not None else left

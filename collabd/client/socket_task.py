@@ -246,13 +246,13 @@ class SocketConnection:
             finally:
                 nursery.cancel_scope.cancel()
 
-    @staticmethod
-    async def _until_ended(task: Callable[[Link], Any], link: Link) -> None:
-        """Run a task that writes; that the link ended is for the reader to find out."""
+    async def _until_ended(self, task: Callable[[Link], Any], link: Link) -> None:
+        """Run a task that writes; why the link ended is for the reader to find out, if it does so soon."""
         try:
             await task(link)
         except LinkEnded:
-            return
+            await trio.sleep(CLOSE_TIMEOUT_S)
+            self._lost("it could not be written to")
 
     # Receiving
 

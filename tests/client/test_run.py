@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from collabd.client import errors
+from collabd.client import Run, errors
 from tests.client.conftest import Opener
 from tests.client.fake_server import fake_server
 from tests.client.waiting import take, until
@@ -121,3 +121,22 @@ async def test_cursor_moves_go_out_at_most_every_50_ms_and_the_latest_wins(
         moves = server.peer.types("CURSOR_MOVE")
         assert 18 <= len(moves) <= 22
         assert moves[-1]["data"] == {"nodeId": "n99"}
+
+
+async def test_leaving_while_the_server_is_away_ends_the_events_without_an_error(
+    autojump_clock: MockClock, opened: Opener
+) -> None:
+    """R34: only giving up is an error to who reads."""
+    items: list[object] = []
+    async with fake_server() as server, trio.open_nursery() as nursery:
+
+        async def read(run: Run) -> None:
+            items.extend([item async for item in run])
+
+        async with opened(server) as run:
+            nursery.start_soon(read, run)
+            server.is_down = True
+            await server.peer.close(1001)
+            await trio.sleep(20)
+            assert run.problem is not None
+    assert items == []
