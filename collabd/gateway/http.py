@@ -1,8 +1,8 @@
 """Handing HTTP to Hypercorn: one connection at a time, with its faults contained.
 
-Law of this file: the only one that knows Hypercorn's inside (hypercorn ~= 0.18.0 is pinned; a test fails loudly when
-what is used here changes). Hypercorn's Trio worker lets any exception in its protocol code reach the server's
-nursery; here it ends one connection.
+Law of this file: with http_socket.py the only one that knows Hypercorn's inside (hypercorn ~= 0.18.0 is pinned; a
+test fails loudly when what is used here changes). Hypercorn's Trio worker lets any exception in its protocol code
+reach the server's nursery; here it ends one connection.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -23,6 +23,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
 from collabd.gateway.guarded_stream import GuardedStream
+from collabd.gateway.http_socket import CarefulH2, CarefulSocket
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
@@ -51,12 +52,20 @@ class _PlainH11(H11Protocol):
             headers=_without_extensions(request.headers),
         )
         await super()._create_stream(allowed)
+        _make_careful(self.stream)
 
 
-class _H2WithoutExtensions(H2Protocol):
+class _H2WithoutExtensions(CarefulH2):
     async def _create_stream(self, request: Any) -> None:
         request.headers = _without_extensions(request.headers)
         await super()._create_stream(request)
+        _make_careful(self.streams.get(request.stream_id))
+
+
+def _make_careful(stream: object) -> None:
+    # Hypercorn offers no place to say which class it should make.
+    if isinstance(stream, WSStream):
+        stream.__class__ = CarefulSocket
 
 
 class _Connection(TCPServer):

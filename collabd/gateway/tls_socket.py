@@ -84,7 +84,14 @@ async def _part(
         try:
             await link.wait_written()
             await stream.send_all(connection.take_unsent() + reader.last_words)
-            await stream.aclose()
+            await _read_to_the_end(stream.transport_stream)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
     return code, reason
+
+
+async def _read_to_the_end(stream: trio.SocketStream) -> None:
+    """Closing with unread bytes would reset what was just written, the close frame with it."""
+    await stream.send_eof()
+    while await stream.receive_some(_READ_BYTES):
+        pass

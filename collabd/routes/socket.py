@@ -78,7 +78,8 @@ async def _write(data: bytes) -> None:
 
 
 async def _read(connection: Connection) -> None:
-    committer = connection.session.run.hub.committer
+    hub = connection.session.run.hub
+    committer, max_bytes = hub.committer, hub.config.websocket.max_message_bytes
     while connection.stage is not Stage.CLOSED:
         message: str | bytes | None = await websocket.receive()
         connection.last_heard = trio.current_time()
@@ -87,6 +88,9 @@ async def _read(connection: Connection) -> None:
             text.decode()
         except UnicodeDecodeError:
             connection.close(close_codes.INVALID_UTF8, "a message must be valid UTF-8")
+            return
+        if len(text) > max_bytes:  # an ASGI server may count characters, or have a limit of its own
+            connection.close(close_codes.TOO_BIG, "message too big")
             return
         receive(connection, text)
         if committer.congested:

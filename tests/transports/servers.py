@@ -92,7 +92,7 @@ def running(
 ) -> Iterator[Server]:
     """Run a server command; `settings` are COLLABD_… variables without that prefix (SERVER__BIND)."""
     directory.mkdir(parents=True, exist_ok=True)
-    environ = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    environ = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "TMPDIR") if name in os.environ}
     environ |= {"HOME": str(directory), "COLLABD_STORAGE__DATA_DIR": str(directory / "data")}
     environ |= {f"COLLABD_{name}": value for name, value in settings.items()}
     log_file = directory / "server.log"

@@ -20,7 +20,7 @@ import h2.settings
 
 from tests.transports.servers import HOST, Server
 
-DEADLINE_S = 10.0
+DEADLINE_S = 2.0
 """How long a test waits for bytes before it fails; far above what anything here takes."""
 
 _READ_BYTES = 65536
@@ -155,98 +155,134 @@ class Http1Wire:
         self._sock.close()
 
 
-class Http2Wire:
-    """A WebSocket as one stream of an HTTP/2 connection over TLS (RFC 8441)."""
+class Http2Connection:
+    """An HTTP/2 connection over TLS, whose streams are WebSockets (RFC 8441)."""
 
     def __init__(self, server: Server) -> None:
-        self._host = server.host
+        self.host = server.host
+        self.streams: dict[int, Http2Wire] = {}
+        self.protocol = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self._sock = connect(server, alpn="h2")
-        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        self.protocol.initiate_connection()
+        # Room for whatever a server may tell: these tests do not test HTTP/2's flow control.
+        self.protocol.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**24})
+        self.protocol.increment_flow_control_window(2**24)
+        self.flush()
+        deadline = time.monotonic() + DEADLINE_S
+        while not self.protocol.remote_settings.enable_connect_protocol:
+            if not self.pump(deadline):
+                raise ConnectionError("the server ended the connection")
+
+    def flush(self) -> None:
+        """Send what the protocol has to say."""
+        self._sock.settimeout(DEADLINE_S)
+        self._sock.sendall(self.protocol.data_to_send())
+
+    def pump(self, deadline: float) -> bool:
+        """Take what the server sends next and hand it to its streams; False at the end of the connection."""
+        received = receive_some(self._sock, deadline)
+        for event in self.protocol.receive_data(received) if received else ():
+            if isinstance(event, h2.events.DataReceived):
+                self.protocol.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
+            wire = self.streams.get(getattr(event, "stream_id", None) or 0)
+            if wire is not None:
+                wire.take(event)
+            ended = isinstance(event, h2.events.ConnectionTerminated)
+            received = b"" if ended else received
+        if received:
+            self.flush()
+            return True
+        for wire in self.streams.values():
+            wire.ended = True
+        return False
+
+    def close(self) -> None:
+        """Cut the connection."""
+        self._sock.close()
+
+
+class Http2Wire:
+    """A WebSocket as one stream of an HTTP/2 connection, of its own where none is given."""
+
+    def __init__(self, server: Server, connection: Http2Connection | None = None) -> None:
+        self._server = server
+        self._connection = connection or Http2Connection(server)
+        self._protocol = self._connection.protocol
         self._stream = 0
         self._data = bytearray()
         self._answer: Answer | None = None
-        self._ended = False
-        self._h2.initiate_connection()
-        # Room for whatever a server may tell: these tests do not test HTTP/2's flow control.
-        self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**24})
-        self._h2.increment_flow_control_window(2**24)
-        self._flush()
-        deadline = time.monotonic() + DEADLINE_S
-        while not self._h2.remote_settings.enable_connect_protocol:
-            self._pump(deadline)
+        self.ended = False
+
+    def another(self) -> Http2Wire:
+        """Another stream of the same connection."""
+        return Http2Wire(self._server, self._connection)
 
     def upgrade(self, target: str, headers: Headers) -> Answer:
-        self._stream = self._h2.get_next_available_stream_id()
-        usual = [
-            (":method", "CONNECT"),
-            (":protocol", "websocket"),
-            (":scheme", "https"),
-            (":path", target),
-            (":authority", self._host),
-        ]
+        self._stream = self._protocol.get_next_available_stream_id()
+        self._connection.streams[self._stream] = self
+        usual = {
+            ":method": "CONNECT",
+            ":protocol": "websocket",
+            ":scheme": "https",
+            ":path": target,
+            ":authority": self._connection.host,
+            "sec-websocket-version": "13",
+        }
         given = {name.lower() for name, _ in headers}
-        if "sec-websocket-version" not in given:
-            usual.append(("sec-websocket-version", "13"))
-        self._h2.send_headers(self._stream, [*usual, *((name.lower(), value) for name, value in headers if value)])
-        self._flush()
+        all_headers = [(name, value) for name, value in usual.items() if name not in given]
+        all_headers += [(name.lower(), value) for name, value in headers if value and name.lower() != "host"]
+        self._protocol.send_headers(self._stream, all_headers)
+        self._connection.flush()
         deadline = time.monotonic() + DEADLINE_S
-        while self._answer is None:
-            self._pump(deadline)
+        while self._answer is None or (self._answer.status != 200 and not self.ended):
+            if not self._connection.pump(deadline) and self._answer is None:
+                raise ConnectionError("the server ended the connection")
         if self._answer.status != 200:
-            while not self._ended:
-                self._pump(deadline)
             body, self._data = bytes(self._data), bytearray()
             return self._answer._replace(body=body)
         return self._answer
 
     def send(self, data: bytes) -> None:
         deadline = time.monotonic() + DEADLINE_S
-        while data and not self._ended:
-            room = min(self._h2.local_flow_control_window(self._stream), self._h2.max_outbound_frame_size)
+        while data and not self.ended:
+            room = min(self._protocol.local_flow_control_window(self._stream), self._protocol.max_outbound_frame_size)
             if room:
-                self._h2.send_data(self._stream, data[:room])
+                self._protocol.send_data(self._stream, data[:room])
                 data = data[room:]
-                self._flush()
+                self._connection.flush()
             else:
-                self._pump(deadline)
+                self._connection.pump(deadline)
         if data:
             raise BrokenPipeError("the server ended the stream")
 
+    def send_even_after_the_end(self, data: bytes) -> None:
+        """Send without looking whether the server has ended the stream, as a client does whose bytes cross with it."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not self.ended and self._protocol.local_flow_control_window(self._stream) < len(data):
+            self._connection.pump(deadline)
+        if not self.ended:
+            self._protocol.send_data(self._stream, data)
+            self._connection.flush()
+
     def receive(self, deadline: float) -> bytes:
-        while not self._data and not self._ended:
-            self._pump(deadline)
+        while not self._data and not self.ended:
+            self._connection.pump(deadline)
         data, self._data = bytes(self._data), bytearray()
         return data
 
     def stop_sending(self) -> None:
-        self._h2.end_stream(self._stream)
-        self._flush()
+        self._protocol.end_stream(self._stream)
+        self._connection.flush()
 
     def close(self) -> None:
-        self._sock.close()
+        self._connection.close()
 
-    def _flush(self) -> None:
-        self._sock.settimeout(DEADLINE_S)
-        self._sock.sendall(self._h2.data_to_send())
-
-    def _pump(self, deadline: float) -> None:
-        """Take what the server sends next."""
-        received = receive_some(self._sock, deadline)
-        if not received:
-            self._ended = True
-            if self._answer is None:
-                raise ConnectionError("the server ended the connection")
-            return
-        for event in self._h2.receive_data(received):
-            self._take(event)
-        self._flush()
-
-    def _take(self, event: h2.events.Event) -> None:
+    def take(self, event: h2.events.Event) -> None:
+        """Take what happened on this stream."""
         if isinstance(event, h2.events.ResponseReceived):
             headers = {str(name): str(value) for name, value in event.headers or []}
             self._answer = Answer(int(headers.pop(":status")), headers, b"")
         elif isinstance(event, h2.events.DataReceived):
             self._data += event.data or b""
-            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, self._stream)
-        elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset | h2.events.ConnectionTerminated):
-            self._ended = True
+        elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
+            self.ended = True
