@@ -70,7 +70,10 @@ class Upgrade:
 def refusal(error: ProtocolError) -> bytes:
     """A whole plain HTTP answer for a request that is refused, after which the connection is closed."""
     body = problem_json(error)
+    headers = problem_headers(error)
+    if error.status == HTTPStatus.BAD_REQUEST:
+        headers["sec-websocket-version"] = "13"  # what would have been understood (RFC 6455, section 4.4)
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in problem_headers(error).items()]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"content-length: {len(body)}", "connection: close", "", ""]
     return "\r\n".join(lines).encode() + body

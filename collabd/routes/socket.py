@@ -35,8 +35,10 @@ def socket_routes(hub: Hub) -> Blueprint:
     """The WebSocket route."""
     routes = Blueprint("socket", __name__)
 
-    @routes.websocket("/ws/runs/<path:run_id>/collaboration")
-    async def socket_route(run_id: str) -> Response | None:
+    # Every path, so that `admit` answers for wrong ones as it does behind the gateway.
+    @routes.websocket("/", defaults={"path": ""})
+    @routes.websocket("/<path:path>")
+    async def socket_route(path: str) -> Response | None:
         caller = caller_of_socket(websocket)
         try:
             admitted = await admit(hub, caller, websocket.path, websocket.query_string)

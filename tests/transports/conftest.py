@@ -75,12 +75,12 @@ def watched(server: Server) -> Iterator[Server]:
 def make_transport(name: str, server: Server) -> Transport:
     """One of NAMES, to a server that can be reached by it."""
     if name in ("plain", "tls"):
-        return Transport(name, server, partial(Http1Wire, server), True, True, True)
+        return Transport(name, server, partial(Http1Wire, server), True, True, True, True)
     if name == "kept-alive":
-        return Transport(name, server, partial(Http1Wire, server, requests_before=1), False, True, True)
+        return Transport(name, server, partial(Http1Wire, server, requests_before=1), False, True, True, True)
     if name == "http2":
-        return Transport(name, server, partial(Http2Wire, server), False, True, True)
-    return Transport(name, server, partial(Http1Wire, server), False, False, False)
+        return Transport(name, server, partial(Http2Wire, server), False, True, True, True)
+    return Transport(name, server, partial(Http1Wire, server), False, False, False, False)
 
 
 SERVER_OF: Final = {

@@ -43,6 +43,8 @@ class Transport(NamedTuple):
     """Whether a client that breaks RFC 6455 gets a close frame that says so. Hypercorn alone just hangs up."""
     drains: bool
     """Whether a stop says DRAIN and 1012. Hypercorn alone stops its connections before it tells the application."""
+    refuses_compression: bool
+    """Whether permessage-deflate stays off. Hypercorn alone negotiates it before the application is asked."""
 
 
 class Closed(Exception):
