@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from collabd.auth import Revocation
+
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """One event on its way into the log; it has no number until its commit gives it one.
@@ -136,3 +138,12 @@ class Store(Protocol):
 
     async def runs(self, *, limit: int) -> list[RunHead]:
         """Runs that have a row, the newest first."""
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation, durably. One of a user that is known already never moves back in time.
+
+        Raises StorageUnavailable and StorageFailed as append does.
+        """
+
+    async def revocations(self) -> list[Revocation]:
+        """Every revocation that is kept. Raises StorageUnavailable."""

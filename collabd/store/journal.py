@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from collabd.auth import Revocation
 from collabd.errors import StorageFailed
 from collabd.store.faults import commit_error, name_of
 from collabd.store.interface import AppendResult, NewEvent
@@ -73,6 +74,16 @@ def append(
     state.sweep_from, state.next_sweep_ms = swept
     _remember(state, {**heads, **moved})
     return AppendResult(plan.outcomes, {run: head.oldest for run, head in moved.items()}, state_changed)
+
+
+def keep_revocation(connection: sqlite3.Connection, revocation: Revocation) -> None:
+    """Commit a revocation. Raises StorageUnavailable and StorageFailed as append does."""
+    with _transaction(connection):
+        connection.execute(
+            "INSERT INTO revoked_tokens (kind, name, revoked_at) VALUES (?, ?, ?) ON CONFLICT (kind, name)"
+            " DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at)",
+            revocation,
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import trio
 
+from collabd.auth import Revocation
 from collabd.store.interface import AppendResult, EventPage, NewEvent, RunHead, StoredEvent
 from collabd.store.plan import FreshEvent, Head, KnownMessage, plan_commit, trimmed_to
 from collabd.store.rows import message_key
@@ -70,6 +71,7 @@ class MemoryStore:
         self._clock_ms = clock_ms
         self._runs: dict[str, _Run] = {}
         self._keys: dict[bytes, _Key] = {}
+        self._revocations: dict[tuple[str, str], Revocation] = {}
 
     @property
     def epoch(self) -> str:
@@ -151,6 +153,19 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         newest_first = list(self._runs.items())[::-1][:limit]
         return [RunHead(run_id, run.created_at, *run.head) for run_id, run in newest_first]
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Store.revoke."""
+        await trio.lowlevel.checkpoint()
+        if self.refuse_with is not None:
+            raise self.refuse_with
+        place = (revocation.kind, revocation.name)
+        self._revocations[place] = max(revocation, self._revocations.get(place, revocation))
+
+    async def revocations(self) -> list[Revocation]:
+        """Store.revocations."""
+        await trio.lowlevel.checkpoint()
+        return list(self._revocations.values())
 
     def _head(self, run_id: str) -> Head:
         return self._runs[run_id].head if run_id in self._runs else Head(0, 1)

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
+from collabd.auth import Revocation
 from collabd.errors import DamagedEvent
 from collabd.store.faults import is_damage, read_error
 from collabd.store.interface import EventPage, RunHead, StoredEvent
@@ -163,6 +164,12 @@ def _rows(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...
     """The one value that a statement gives; bytes, for the connection decodes no text (it may be damaged)."""
     row: tuple[bytes] = connection.execute(statement, values).fetchone()
     return row[0]
+
+
+def read_revocations(connection: sqlite3.Connection) -> list[Revocation]:
+    """Store.revocations."""
+    rows = _rows(connection, "SELECT json_group_array(json_array(kind, name, revoked_at)) FROM revoked_tokens", ())
+    return msgspec.json.decode(rows, type=list[Revocation])
 
 
 def _run_heads(rows: bytes) -> list[RunHead]:

@@ -94,12 +94,25 @@ END""",
 )
 
 
+_REVOCATIONS: Final = """
+CREATE TABLE revoked_tokens (
+    kind TEXT NOT NULL,            -- "sub": a user's tokens issued until revoked_at; "jti": one token, for ever
+    name TEXT NOT NULL,
+    revoked_at INTEGER NOT NULL,   -- milliseconds
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID"""
+
+
 def _first_schema(db: Database) -> None:
     for statement in _FIRST_SCHEMA:
         db.execute(statement)
 
 
-STEPS: Final[tuple[Step, ...]] = (_first_schema,)
+def _revocations(db: Database) -> None:
+    db.execute(_REVOCATIONS)
+
+
+STEPS: Final[tuple[Step, ...]] = (_first_schema, _revocations)
 
 
 def migrate(connection: sqlite3.Connection, steps: tuple[Step, ...] = STEPS) -> None:

@@ -18,11 +18,12 @@ from typing import Final, TypeVar
 
 import trio
 
+from collabd.auth import Revocation
 from collabd.errors import StorageFailed, StorageUnavailable
 from collabd.store import reading
 from collabd.store.faults import name_of, passing_fault, read_error
 from collabd.store.interface import AppendResult, EventPage, NewEvent, RunHead, StoredEvent
-from collabd.store.journal import Limits, append
+from collabd.store.journal import Limits, append, keep_revocation
 from collabd.store.opening import (
     WAL_LIMIT_BYTES,
     OpenDatabase,
@@ -151,6 +152,14 @@ class SqliteStore:
         """Store.runs."""
         return await self._read(partial(reading.read_runs, limit=limit))
 
+    async def revoke(self, revocation: Revocation) -> None:
+        """Store.revoke."""
+        await trio.to_thread.run_sync(self._revoke, revocation, limiter=self._one_writer)
+
+    async def revocations(self) -> list[Revocation]:
+        """Store.revocations."""
+        return await self._read(reading.read_revocations)
+
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await trio.to_thread.run_sync(self._with_reader, work, limiter=self._some_readers)
 
@@ -198,6 +207,14 @@ class SqliteStore:
         except OSError as error:
             raise self._fail(f"the mark of the last commit cannot be kept: {error}") from error
         return result
+
+    def _revoke(self, revocation: Revocation) -> None:
+        if self._failure is not None:
+            raise StorageFailed(self._failure)
+        try:
+            keep_revocation(self._database.writer, revocation)
+        except StorageFailed as error:
+            raise self._fail(str(error)) from error
 
     def _fail(self, reason: str) -> StorageFailed:
         """Believe no commit from here on: SQLite reports success for the one after a failed fsync."""

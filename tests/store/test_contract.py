@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from collabd.auth import Revocation
 from collabd.store.interface import Outcome, Store
 from tests.store.support import OTHER_RUN, RUN, HandClock, event, events
 
@@ -247,3 +248,31 @@ async def test_a_store_has_an_epoch(open_any: OpenStore) -> None:
     """The epoch can stand in a query as it is."""
     async with open_any() as store:
         assert store.epoch.isalnum()
+
+
+async def test_a_revocation_is_kept(open_any: OpenStore) -> None:
+    """By user or by token id, whatever text names them."""
+    kept = [Revocation("sub", "zoë \u2028'\"", 5), Revocation("jti", "a", 7), Revocation("sub", "a", 9)]
+    async with open_any() as store:
+        assert await store.revocations() == []
+        for revocation in kept:
+            await store.revoke(revocation)
+        assert sorted(await store.revocations()) == sorted(kept)
+
+
+async def test_a_revocation_never_moves_back_in_time(open_any: OpenStore) -> None:
+    """A later one takes in what the earlier did; the other way round a clock was set back."""
+    async with open_any() as store:
+        for at in (5, 9, 7):
+            await store.revoke(Revocation("sub", "ann", at))
+        assert await store.revocations() == [Revocation("sub", "ann", 9)]
+
+
+async def test_revoking_leaves_the_log_alone(open_any: OpenStore) -> None:
+    """Numbers, events and the epoch do not move."""
+    async with open_any() as store:
+        await store.append([event()])
+        epoch = store.epoch
+        await store.revoke(Revocation("jti", "a", 1))
+        assert (await store.append([event()])).outcomes == [Outcome(2)]
+        assert store.epoch == epoch

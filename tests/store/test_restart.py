@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from collabd.auth import Revocation
 from collabd.store import journal
 from collabd.store.interface import Outcome
 from collabd.store.sqlite import open_store
@@ -22,6 +23,14 @@ async def test_a_restart_goes_on_where_the_log_ended(tmp_path: Path) -> None:
         result = await store.append([event("a", state_key="x"), event("b")])
         assert result.outcomes == [Outcome(1, duplicate=True), Outcome(5)]
         assert result.oldest == {RUN: 4}
+
+
+async def test_a_revocation_outlives_a_restart(tmp_path: Path) -> None:
+    """A token that was revoked is not good again because the daemon was restarted."""
+    async with open_store(tmp_path) as store:
+        await store.revoke(Revocation("jti", "a", 1))
+    async with open_store(tmp_path) as store:
+        assert await store.revocations() == [Revocation("jti", "a", 1)]
 
 
 async def test_a_lowered_retention_trims_at_the_runs_next_commit(tmp_path: Path) -> None:

@@ -94,6 +94,21 @@ async def test_a_database_of_this_version_opens_under_the_next(tmp_path: Path, m
     connection.close()
 
 
+async def test_a_database_of_the_first_version_opens_under_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step that was released is taken by the databases that people have; events and epoch stay."""
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "migrate", lambda connection: migrate(connection, STEPS[:1]))
+        async with open_store(tmp_path) as store:
+            await store.append([event()])
+            epoch = store.epoch
+    async with open_store(tmp_path) as store:
+        assert store.epoch == epoch
+        assert await store.revocations() == []
+        assert len((await store.read(RUN, first=1)).events) == 1
+
+
 def test_a_first_start_that_is_killed_half_way_is_followed_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
