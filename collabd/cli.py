@@ -1,13 +1,14 @@
 """The `collabd` command: what an operator types, and the exit status that scripts and service managers see.
 
 Law of this file: it parses arguments, prints, and exits; the work is done elsewhere and imported when a command runs,
-so that `collabd serve` starts fast. Commands of the client live in collabd.client_commands.
+so that `collabd serve` starts fast. Other commands live in the modules of ON_DEMAND.
 
 Exit status: 0 done, 1 failed, 2 wrong usage or a configuration that cannot be used (restarting will not help).
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from collabd import __version__
+from collabd.config_file import config_option, find_config
 from collabd.errors import CollabdError, ConfigError
 
 if TYPE_CHECKING:
@@ -24,33 +26,26 @@ if TYPE_CHECKING:
 
 FAILED = 1
 UNUSABLE = 2
-SYSTEM_CONFIG = Path("/etc/collabd/collabd.toml")
 
-config_option = click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Configuration file [default: $COLLABD_CONFIG, else /etc/collabd/collabd.toml if it can be read, else none]",
-)
+
+ON_DEMAND = ("collabd.client_commands", "collabd.operator_commands")
 
 
 class CommandsOnDemand(click.Group):
-    """A group that imports the client's commands only when one of them, or the list of all, is asked for."""
+    """A group that imports further commands only when one of them, or the list of all, is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All command names."""
-        return sorted([*super().list_commands(ctx), *self._client_commands()])
+        return sorted([*super().list_commands(ctx), *self._further_commands()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
-        return super().get_command(ctx, cmd_name) or self._client_commands().get(cmd_name)
+        return super().get_command(ctx, cmd_name) or self._further_commands().get(cmd_name)
 
     @staticmethod
-    def _client_commands() -> dict[str, click.Command]:
-        from collabd.client_commands import commands
-
-        return {command.name: command for command in commands if command.name}
+    def _further_commands() -> dict[str, click.Command]:
+        commands = [command for module in ON_DEMAND for command in importlib.import_module(module).commands]
+        return {command.name: command for command in commands}
 
 
 @click.group(cls=CommandsOnDemand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -98,18 +93,6 @@ def check_config(config_file: Path | None, as_json: bool) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"collabd {__version__}")
-
-
-def find_config(given: Path | None) -> Path | None:
-    """The configuration file to read: the one given, else $COLLABD_CONFIG, else the system's, else none.
-
-    One that was named must exist; the system's may be absent or another user's.
-    """
-    if given is not None:
-        return given
-    if named := os.environ.get("COLLABD_CONFIG"):
-        return Path(named)
-    return SYSTEM_CONFIG if os.access(SYSTEM_CONFIG, os.R_OK) else None
 
 
 def _load(path: Path | None, options: dict[str, str] | None = None) -> Config:

@@ -141,7 +141,7 @@ class Attendance:
     # Polling
 
     def polled(self, session: Session, seconds: float) -> None:
-        """A session polled and is present for so many seconds more."""
+        """A session polled and is to come again in so many seconds: it is present until then, and for the grace."""
         hub = self._run.hub
         if session.polls_until is None:
             self._gone.pop(session.session_id, None)
@@ -158,7 +158,7 @@ class Attendance:
             self._set_transport(session, POLLING)
         session.health.last_activity = hub.now_ms()
         hub.health.came(session.health)
-        session.polls_until = trio.current_time() + seconds
+        session.polls_until = trio.current_time() + seconds + self._grace
         self._timers_changed.set()
 
     def _note_polling(self, session: Session) -> None:
@@ -236,7 +236,7 @@ class Attendance:
             if session.connection is None:
                 self._run.hub.counters.disconnections[POLLING_STOPPED] += 1
                 session.health.note(self._run.hub.now_ms(), "polling_stopped")
-                self._went(session, None)
+                self._went(session, TIMEOUT)
         for user_id in self.presence.expire(now):
             self._run.last_used = now
             self._announce("USER_LEAVE", user_id, TIMEOUT)

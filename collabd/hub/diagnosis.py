@@ -134,7 +134,8 @@ _CLOSES: Final = {
 
 
 def _reconnections(window: Window, server: Server) -> Iterator[Finding]:
-    rate = window.per_minute(window.reconnections)
+    # Of a stretch shorter than a minute nobody can say how many there are in one.
+    rate = window.reconnections * 60 / max(60.0, window.seconds)
     if rate <= RECONNECTIONS_PER_MINUTE:
         return
     ended = sorted(window.closed.items(), key=lambda item: -item[1])
@@ -147,7 +148,7 @@ def _reconnections(window: Window, server: Server) -> Iterator[Finding]:
         + (", ".join(f"{name} ({count})" for name, count in ended) or "nothing recorded")
         + ".",
         tuple(
-            f"{name}, {count} times: {_CLOSES[name].format(interval=server.heartbeat_interval_s)}"
+            f"{name} ({count}): {_CLOSES[name].format(interval=server.heartbeat_interval_s)}"
             for name, count in causes
         )
         or ("Look at a session's timeline: it says how each connection ended.",),

@@ -38,7 +38,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client_commands": {"errors", "config", "protocol", "client"},
     "daemon": LEAVES | {"log", "notify", "admin_door", "protocol", "store", "hub", "gateway", "routes"},
     "asgi": {"admin_door", "config", "daemon", "routes"},
-    "cli": {"errors", "config", "daemon", "client_commands"},
+    "config_file": set(),
+    "dashboard": {"figures"},
+    "operating": {"errors", "config"},
+    "operator_commands": {"errors", "config", "config_file", "dashboard", "operating"},
+    "cli": {"errors", "config", "config_file", "daemon", "client_commands", "operator_commands"},
     "__main__": {"cli"},
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-import collabd.cli
+import collabd.config_file
 from collabd import __version__
 from collabd.cli import cli
 from collabd.config import settings
@@ -21,7 +21,7 @@ from collabd.config import settings
 def _own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No configuration of the machine that the tests run on."""
     monkeypatch.delenv("COLLABD_CONFIG", raising=False)
-    monkeypatch.setattr(collabd.cli, "SYSTEM_CONFIG", tmp_path / "etc.toml")
+    monkeypatch.setattr(collabd.config_file, "SYSTEM_CONFIG", tmp_path / "etc.toml")
 
 
 def run(*arguments: str) -> Result:
@@ -100,12 +100,12 @@ def test_the_file_is_the_named_one_else_the_environments_else_the_systems(
 ) -> None:
     """A named file that is missing is an error; a missing system file is none."""
     system, named = tmp_path / "etc.toml", tmp_path / "named.toml"
-    assert collabd.cli.find_config(None) is None
+    assert collabd.config_file.find_config(None) is None
     system.touch()
-    assert collabd.cli.find_config(None) == system
+    assert collabd.config_file.find_config(None) == system
     monkeypatch.setenv("COLLABD_CONFIG", str(named))
-    assert collabd.cli.find_config(None) == named
-    assert collabd.cli.find_config(system) == system
+    assert collabd.config_file.find_config(None) == named
+    assert collabd.config_file.find_config(system) == system
     assert run("check-config").exit_code == 2
 
 

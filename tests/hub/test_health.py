@@ -100,10 +100,23 @@ async def test_a_poller_that_comes_no_more_is_told(autojump_clock: trio.abc.Cloc
     async with running_hub() as hub:
         await polls(hub, "ann")
         (record,) = hub.health.live()
-        await trio.sleep(3)
+        await trio.sleep(16.9)
+        assert told(record) == [("joined", "polling")]
+        await trio.sleep(0.2)
         assert told(record) == [("joined", "polling"), ("polling_stopped",)]
         assert hub.health.live() == []
         assert hub.health.get(record.session_id) is record
+
+
+async def test_a_poller_stays_one_session_and_one_fallback(autojump_clock: trio.abc.Clock) -> None:
+    """Each poll comes a little after it was due; that is no new session."""
+    async with running_hub() as hub:
+        for _ in range(20):
+            await polls(hub, "ann")
+            await trio.sleep(2.05)
+        assert hub.counters.fallbacks == hub.counters.connections.total() == 1
+        assert hub.counters.disconnections.total() == 0
+        assert len(list(hub.health)) == 1
 
 
 async def test_latency_that_crosses_a_threshold_is_told_once_each_way(autojump_clock: trio.abc.Clock) -> None:
