@@ -53,7 +53,7 @@
  * @returns {Environment}
  */
 export function environment(replaced = {}) {
-  const { WebSocket, BroadcastChannel, indexedDB, navigator, document } = /** @type {Partial<typeof globalThis>} */ (
+  const { WebSocket, BroadcastChannel, navigator, document } = /** @type {Partial<typeof globalThis>} */ (
     globalThis
   );
   // Node has a BroadcastChannel too, but no other tabs: an open one would keep the process from ending.
@@ -69,7 +69,7 @@ export function environment(replaced = {}) {
     randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
     isPage: document !== undefined,
     page: document === undefined ? NO_PAGE : browserPage(),
-    indexedDB: storageOrNone(() => indexedDB),
+    indexedDB: storageOrNone(() => globalThis.indexedDB),
     locks: document === undefined ? undefined : /** @type {any} */ (navigator?.locks),
     openChannel: channels ? (name) => /** @type {any} */ (new BroadcastChannel(name)) : undefined,
     warn: (warning) => console.warn(warning),

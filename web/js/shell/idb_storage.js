@@ -35,6 +35,8 @@ import { createStore, promisifyRequest } from "idb-keyval";
  * @property {(queue: string) => Promise<number>} count
  * @property {(queue: string, change: (lease: Lease | undefined) => Lease | null) => Promise<boolean>} changeLease
  *   reads and writes in one transaction; null leaves it as it is and makes the answer false
+ * @property {(queue: string, lease: Lease) => void} writeLeaseInPassing for a page that goes: written without looking,
+ *   and without anyone left to wait for it
  * @property {(prefix: string) => Promise<string[]>} leasedQueues
  * @property {(queue: string) => Promise<void>} dropQueue forgets an empty queue's number and lease
  */
@@ -112,6 +114,19 @@ export class IdbStorage {
       if (lease !== null) store.put(lease, ["lease", queue]);
       return lease !== null;
     });
+  }
+
+  /**
+   * @param {string} queue
+   * @param {Lease} lease
+   */
+  writeLeaseInPassing(queue, lease) {
+    const written = this.use("readwrite", (store) => {
+      store.put(lease, ["lease", queue]);
+      // A page that is gone answers no request, and a transaction that waits for one more would be undone.
+      store.transaction.commit();
+    });
+    written.catch(() => {});
   }
 
   /** @param {string} prefix */

@@ -46,7 +46,7 @@ export class LeasedQueue {
     this.channel = this.env.openChannel?.(this.name);
     if (this.channel !== undefined) this.channel.onmessage = ({ data }) => this.handlers.onTold(data.told);
     this.stopWatching = this.env.page.watch((change) => {
-      if (change === "leaving") void this.#giveBack();
+      if (change === "leaving") this.#giveBack();
     });
     await this.#keepOwn();
     await this.#adopt();
@@ -82,7 +82,7 @@ export class LeasedQueue {
     this.env.clearTimeout(this.timer);
     this.stopWatching();
     this.channel?.close();
-    await this.#giveBack();
+    this.#giveBack();
   }
 
   /**
@@ -151,13 +151,10 @@ export class LeasedQueue {
     this.handlers.onMessages(messages, true);
   }
 
-  /** The page goes: whoever comes next need not wait for the leases to run out. */
-  async #giveBack() {
-    const ended = (/** @type {Lease | undefined} */ lease) =>
-      lease?.owner === this.me ? { owner: this.me, until: 0 } : null;
-    for (const queue of [this.own, ...this.adopted]) {
-      await this.storage.changeLease(queue, ended).catch(() => false);
-    }
+  /** Whoever comes next need not wait for the leases to run out. */
+  #giveBack() {
+    const ended = { owner: this.me, until: 0 };
+    for (const queue of [this.own, ...this.adopted]) this.storage.writeLeaseInPassing(queue, ended);
   }
 
   /** @returns {Lease} */
