@@ -1,8 +1,8 @@
 """Handing HTTP to Hypercorn: one connection at a time, with its faults contained.
 
-Law of this file: with http_socket.py the only one that knows Hypercorn's inside (hypercorn ~= 0.18.0 is pinned; a
-test fails loudly when what is used here changes). Hypercorn's Trio worker lets any exception in its protocol code
-reach the server's nursery; here it ends one connection.
+Law of this file: with http_socket.py and http_tasks.py the only one that knows Hypercorn's inside (hypercorn ~= 0.18.0
+is pinned; a test fails loudly when what is used here changes). Hypercorn's Trio worker lets any exception in its
+protocol code reach the server's nursery; here it ends one connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -24,6 +23,7 @@ from hypercorn.utils import wrap_app
 
 from collabd.gateway.guarded_stream import GuardedStream
 from collabd.gateway.http_socket import CarefulH2, CarefulSocket
+from collabd.gateway.http_tasks import AppTasks
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
@@ -77,7 +77,7 @@ class _Connection(TCPServer):
         """Run until the peer or the server is done with it."""
         protocol_class = _H2WithoutExtensions if http2 else _PlainH11
         try:
-            async with TaskGroup() as task_group:
+            async with AppTasks() as task_group:
                 self._task_group = task_group
                 arguments = (self.app, self.config, self.context, task_group, ConnectionState(self.state), tls)
                 self.protocol = ProtocolWrapper(*arguments, client, server, self.protocol_send, "http/1.1")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,12 +97,14 @@ def running(
     environ |= {f"COLLABD_{name}": value for name, value in settings.items()}
     log_file = directory / "server.log"
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environ, cwd=directory)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environ, cwd=directory, start_new_session=True
+        )
     try:
         yield Server(process, log_file, authority)
     finally:
-        if process.poll() is None:
-            process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # Hypercorn's worker is a process of its own
         process.wait(STOP_TIMEOUT_S)
 
 
@@ -120,5 +122,5 @@ def daemon(
 
 def hypercorn_alone(directory: Path, settings: Mapping[str, str] | None = None) -> AbstractContextManager[Server]:
     """Run the app under Hypercorn's own Trio worker for the length of a block, as its users would."""
-    command = [sys.executable, "-m", "hypercorn", "-k", "trio", "-b", f"{HOST}:0", "collabd.asgi:app"]
-    return running(command, directory, settings or {})
+    command = [sys.executable, "-m", "hypercorn", "-k", "trio", "-b", f"{HOST}:0", "--graceful-timeout", "1"]
+    return running([*command, "collabd.asgi:app"], directory, settings or {})

@@ -20,7 +20,7 @@ import h2.settings
 
 from tests.transports.servers import HOST, Server
 
-DEADLINE_S = 2.0
+DEADLINE_S = 10.0
 """How long a test waits for bytes before it fails; far above what anything here takes."""
 
 _READ_BYTES = 65536
