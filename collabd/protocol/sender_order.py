@@ -10,18 +10,25 @@ between; a number given at its coming tells which of two messages was earlier.
 
 from __future__ import annotations
 
+from math import inf
+
 from collabd.errors import ProtocolError
 
 
 class SenderOrder:
-    """Remembers the refused message that the sender has to repeat first, and the answer it got."""
+    """Remembers the refused message that the sender has to repeat first, and the answer it got.
 
-    __slots__ = ("_answer", "_count", "_since", "_waiting_for")
+    Messages numbered from `since` up to (not including) `until` get that answer; `until` is infinite while the refused
+    message has not come again.
+    """
+
+    __slots__ = ("_answer", "_count", "_since", "_until", "_waiting_for")
 
     def __init__(self) -> None:
         self._count = 0
         self._waiting_for: str | None = None
-        self._since = 0
+        self._since: float = inf
+        self._until: float = inf
         self._answer: ProtocolError | None = None
 
     def admit(self, client_message_id: str | None) -> int:
@@ -32,10 +39,12 @@ class SenderOrder:
 
     def confirm(self, client_message_id: str | None, number: int) -> None:
         """Let a numbered message pass, or raise the answer that an earlier one got meanwhile (ProtocolError)."""
-        if self._answer is None or client_message_id is None or number < self._since:
+        if self._answer is None or client_message_id is None or not self._since <= number < self._until:
             return
         if client_message_id == self._waiting_for:
-            self._waiting_for = self._answer = None
+            # Those in between, which may still wait to be looked at, were sent before it: they stay refused.
+            self._waiting_for = None
+            self._until = number
             return
         raise ProtocolError(
             self._answer.code,
@@ -51,7 +60,8 @@ class SenderOrder:
         if number is None:
             self._count += 1
             number = self._count
-        if self._answer is None or number < self._since:
+        if self._waiting_for is None or number < self._since:
             self._waiting_for = client_message_id
             self._since = number
+            self._until = inf
             self._answer = answer

@@ -88,6 +88,18 @@ class Sending(NamedTuple):
     time: int
 
 
+def test_what_waits_behind_a_refused_message_stays_refused_when_that_comes_again() -> None:
+    """Sent before the repetition and not yet looked at, it would overtake what it was sent after."""
+    order = SenderOrder()
+    first, second = order.admit("m1"), order.admit("m2")
+    order.refused("m1", FULL, first)
+    again, third = order.admit("m1"), order.admit("m3")
+    with pytest.raises(ProtocolError):
+        order.confirm("m2", second)
+    order.confirm("m1", again)
+    order.confirm("m3", third)
+
+
 class OneSender(RuleBasedStateMachine):
     """A client that pipelines, a server that refuses at the door or at the commit, and the log that results.
 
