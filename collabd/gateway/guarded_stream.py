@@ -6,6 +6,8 @@ shielded from cancellation and have no deadline, so one peer that stops reading 
 
 from __future__ import annotations
 
+import socket
+
 import trio
 
 _PIECE = 65536
@@ -14,11 +16,15 @@ _PIECE = 65536
 class GuardedStream(trio.abc.HalfCloseableStream):
     """A plain TCP stream whose first bytes were already read.
 
+    `sock` is the plain socket below, if it is one: what it takes at once needs no deadline.
     `write_timeout_s` is how long a peer may stand still while something is written to it.
     """
 
-    def __init__(self, stream: trio.abc.Stream, first_bytes: bytes, write_timeout_s: float) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, first_bytes: bytes, write_timeout_s: float, sock: socket.socket | None = None
+    ) -> None:
         self._stream = stream
+        self._sock = sock
         self._first_bytes = first_bytes
         self._write_timeout_s = write_timeout_s
 
@@ -34,6 +40,8 @@ class GuardedStream(trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send in pieces; a peer that takes none for the write timeout is given up (trio.BrokenResourceError)."""
         view = memoryview(data)
+        if self._sock is not None:
+            view = view[_send_now(self._sock, view) :]
         for start in range(0, len(view), _PIECE):
             try:
                 with trio.fail_after(self._write_timeout_s):
@@ -59,3 +67,13 @@ class GuardedStream(trio.abc.HalfCloseableStream):
     async def abandon(self) -> None:
         """Close without a word, so that even a shielded send ends (it raises trio.ClosedResourceError)."""
         await trio.aclose_forcefully(self._stream)
+
+
+def _send_now(sock: socket.socket, data: memoryview) -> int:
+    """Hand over what the kernel takes without waiting; answers how many bytes."""
+    try:
+        return sock.send(data)
+    except BlockingIOError:
+        return 0
+    except OSError as error:
+        raise trio.BrokenResourceError from error

@@ -8,11 +8,13 @@ protocol code reach the server's nursery; here it ends one connection.
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING, Any
 
 import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import RawData
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
@@ -39,20 +41,40 @@ def _without_extensions(headers: Any) -> list[tuple[bytes, bytes]]:
 
 
 class _PlainH11(H11Protocol):
-    """HTTP/1.1 that stays HTTP/1.1: an offer to change to h2c is ignored (RFC 9110, section 7.8)."""
+    """HTTP/1.1 that stays HTTP/1.1: an offer to change to h2c is ignored (RFC 9110, section 7.8).
+
+    An answer's head waits for its body, so that a short answer is one write and not three.
+    """
+
+    _held = b""
 
     async def _check_protocol(self, event: h11.Request) -> None:
         return
 
     async def _create_stream(self, request: h11.Request) -> None:
-        allowed = h11.Request(
-            method=request.method,
-            target=request.target,
-            http_version=request.http_version,
-            headers=_without_extensions(request.headers),
-        )
-        await super()._create_stream(allowed)
+        if any(name == _DROPPED_HEADER for name, _ in request.headers):
+            request = h11.Request(
+                method=request.method,
+                target=request.target,
+                http_version=request.http_version,
+                headers=_without_extensions(request.headers),
+            )
+        await super()._create_stream(request)
         _make_careful(self.stream)
+
+    async def _send_h11_event(self, event: Any) -> None:
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._held = data
+            return
+        data, self._held = self._held + data, b""
+        if data:
+            await self.send(RawData(data=data))
 
 
 class _H2WithoutExtensions(CarefulH2):
@@ -116,11 +138,12 @@ class HttpServer:
         *,
         client: tuple[str, int],
         server: tuple[str, int],
+        sock: socket.socket | None = None,
         tls: bool = False,
         http2: bool = False,
     ) -> None:
-        """Serve one connection; nothing that a peer does raises from here."""
-        guarded = GuardedStream(stream, first_bytes, self._write_timeout_s)
+        """Serve one connection; nothing that a peer does raises from here. `sock` is that of a plain stream."""
+        guarded = GuardedStream(stream, first_bytes, self._write_timeout_s, sock)
         self._streams.add(guarded)
         connection = _Connection(self._app, self._config, self._context, {}, guarded)  # type: ignore[arg-type]
         try:

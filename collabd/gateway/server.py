@@ -62,7 +62,7 @@ class Gateway:
             del head  # an idle connection keeps no byte of its request
             await serve_plain(self._hub, sock, upgrade)
         elif kind is Kind.HTTP:
-            await self._http.serve(_stream(sock), head, client=client, server=_own_address(sock))
+            await self._http.serve(_stream(sock), head, client=client, server=_own_address(sock), sock=sock)
         else:
             await _refuse(_stream(sock), kind)
 
