@@ -16,6 +16,9 @@ from collabd.hub.hub import Hub
 from collabd.routes.app import make_app
 from tests.hub.support import running_hub
 
+Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+"""Values by name and sorted labels."""
+
 TOKEN = "an admin token for tests"
 
 
@@ -48,13 +51,13 @@ class Operator:
         status, body, _ = await self.ask(f"/api/admin/websocket{path}", method)
         return status, msgspec.json.decode(body)["code"]
 
-    async def scrape(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    async def scrape(self) -> Series:
         """Every series by name and labels."""
         _, body, _ = await self.ask("/actuator/prometheus")
         return series_of(body.decode())
 
 
-def series_of(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def series_of(text: str) -> Series:
     """Every series of an exposition by name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
