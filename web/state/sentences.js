@@ -34,9 +34,7 @@ export function plain(parts) {
 /** @type {Record<string, (data: any) => Part[] | undefined>} */
 const SAYINGS = {
   GRAFT: ({ after, agentName }) =>
-    isText(after) && isText(agentName)
-      ? [words("grafted"), place(agentName), words("after"), place(after)]
-      : undefined,
+    isText(after) && isText(agentName) ? [words("grafted"), place(agentName), words("after"), place(after)] : undefined,
   PRUNE: ({ stepId, isPruned }) =>
     isText(stepId) ? [words(isPruned === true ? "pruned" : "restored"), place(stepId)] : undefined,
   FLAG: ({ stepId, note }) => (isText(stepId) ? flagged(stepId, note) : undefined),

@@ -46,7 +46,10 @@ export function sorted(rows, columns, { key, direction }) {
  * @returns {R[]}
  */
 export function filtered(rows, textOf, filter) {
-  const words = filter.toLowerCase().split(/\s+/).filter((word) => word !== "");
+  const words = filter
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== "");
   if (words.length === 0) return [...rows];
   return rows.filter((row) => {
     const text = textOf(row).toLowerCase();

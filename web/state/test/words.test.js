@@ -33,7 +33,12 @@ test("every event is a sentence, with what people wrote as parts of their own", 
   const markup = sentence(event(1, "FLAG", { stepId: "<b>", note: "<script>" }, "<i>eve</i>"));
   assert.deepEqual(
     markup.map(({ kind, text }) => [kind, text]),
-    [["user", "<i>eve</i>"], ["words", "flagged"], ["place", "<b>"], ["quote", "<script>"]],
+    [
+      ["user", "<i>eve</i>"],
+      ["words", "flagged"],
+      ["place", "<b>"],
+      ["quote", "<script>"],
+    ],
   );
 });
 
@@ -43,7 +48,13 @@ test("a screen reader hears one event in full, several as a count, and nothing o
   assert.equal(announcement([prune(1, "bob")], "ann"), "bob pruned PM");
   assert.equal(announcement([prune(1, "bob"), prune(2, "bob"), prune(3, "eve")], "ann"), "3 changes by bob, eve");
   assert.equal(announcement([prune(1, "ann")], "ann"), "");
-  assert.equal(announcement(["a", "b", "c", "d"].map((user) => prune(1, user)), "ann"), "4 changes by 4 people");
+  assert.equal(
+    announcement(
+      ["a", "b", "c", "d"].map((user) => prune(1, user)),
+      "ann",
+    ),
+    "4 changes by 4 people",
+  );
 });
 
 test("the feed reads newest first: own messages on their way, events, where history ends, kept state", () => {
@@ -125,15 +136,25 @@ test("steps come from the link, else the default", () => {
 });
 
 test("only rows that are seen are drawn", () => {
-  assert.deepEqual(visibleSpan({ count: 1000, rowHeight: 50, top: 5000, height: 500, spare: 2 }), { first: 98, end: 112 });
+  assert.deepEqual(visibleSpan({ count: 1000, rowHeight: 50, top: 5000, height: 500, spare: 2 }), {
+    first: 98,
+    end: 112,
+  });
   assert.deepEqual(visibleSpan({ count: 3, rowHeight: 50, top: 0, height: 500 }), { first: 0, end: 3 });
   assert.deepEqual(visibleSpan({ count: 0, rowHeight: 50, top: 900, height: 500 }), { first: 0, end: 0 });
   const view = { rowHeight: 50, top: 100, height: 200 };
-  assert.deepEqual([0, 3, 9].map((index) => scrollToShow(index, view)), [0, 100, 300]);
+  assert.deepEqual(
+    [0, 3, 9].map((index) => scrollToShow(index, view)),
+    [0, 100, 300],
+  );
 });
 
 test("tables sort by numbers and by text, unknown values last, and filter by every word", () => {
-  const rows = [{ n: 2, s: "b10" }, { n: null, s: "b9" }, { n: 1, s: "a" }];
+  const rows = [
+    { n: 2, s: "b10" },
+    { n: null, s: "b9" },
+    { n: 1, s: "a" },
+  ];
   const by = [
     { key: "n", value: (/** @type {any} */ row) => row.n },
     { key: "s", value: (/** @type {any} */ row) => row.s },
@@ -180,7 +201,20 @@ test("figures are short, and what was not measured is no zero", () => {
   assert.equal(figure(3, "/s"), "3/s");
   assert.equal(figure(0.5), "0.50");
   assert.deepEqual([512, 2048, 3 * 1024 * 1024].map(size), ["512 B", "2.0 KiB", "3.0 MiB"]);
-  assert.deepEqual(columns([{ at: 2000, a: 1 }, { at: 4000, a: null }], ["a", "b"]), [[2, 4], [1, null], [null, null]]);
+  assert.deepEqual(
+    columns(
+      [
+        { at: 2000, a: 1 },
+        { at: 4000, a: null },
+      ],
+      ["a", "b"],
+    ),
+    [
+      [2, 4],
+      [1, null],
+      [null, null],
+    ],
+  );
   assert.equal(newest([1, 2, null]), 2);
   assert.equal(newest([]), null);
   assert.equal(sparkline([1, 2], { width: 10, height: 12, most: 11 }), "9.0,6.0 10.0,1.0");
