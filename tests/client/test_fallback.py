@@ -101,3 +101,33 @@ async def test_an_answer_lost_after_the_commit_over_http_commits_once(
             ack = await message.wait_committed()
             assert (ack.sequence_number, ack.duplicate) == (1, True)
             assert len(server.log) == 1
+
+
+async def test_polling_ends_with_the_return_of_the_websocket(autojump_clock: MockClock, opened: Opener) -> None:
+    """R71: one transport at a time."""
+    async with fake_server() as server:
+        server.refuse_socket = (502, "bad gateway", {})  # type: ignore[assignment]
+        async with opened(server) as run:
+            await until(run, lambda: run.using_fallback)
+            await trio.sleep(10)
+            server.refuse_socket = None
+            await until(run, lambda: run.health.state == "live")
+            polls = len(server.asked("GET", "/poll?"))
+            await trio.sleep(20)
+            assert len(server.asked("GET", "/poll?")) == polls
+
+
+async def test_a_rate_limit_over_http_is_waited_out_for_a_second(autojump_clock: MockClock, opened: Opener) -> None:
+    """R76: a POST each time a token drips would be worse than what the limit is against."""
+    async with fake_server() as server:
+        server.refuse_socket = (502, "bad gateway", {})  # type: ignore[assignment]
+        async with opened(server) as run:
+            await until(run, lambda: run.using_fallback)
+            refused = {"code": "rate_limited", "message": "slow down", "retryable": True, "retryAfterMs": 20}
+            server.answer_message = lambda message: refused
+            message = run.send_nowait("FLAG", 1)
+            await trio.sleep(4.5)
+            server.answer_message = None
+            await message.wait_committed()
+            posts = [at for at, _ in server.asked("POST", "/events") if at > 0]
+            assert len(posts) <= 8

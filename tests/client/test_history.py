@@ -6,7 +6,10 @@ import trio
 from trio.testing import MockClock
 
 from collabd.client import Reset
+from collabd.client.inbox import Inbox
+from collabd.client.pulse import Pulse
 from collabd.client.settings import WAITING_EVENTS
+from tests.client.building import event
 from tests.client.conftest import Opener
 from tests.client.fake_server import fake_server
 from tests.client.waiting import take
@@ -77,3 +80,13 @@ async def test_an_application_that_does_not_read_costs_bounded_memory_and_misses
         assert run.position is not None
         assert run.position.sequence_number == WAITING_EVENTS
         assert await take(run, total + 1) == list(range(1, total + 2))
+
+
+def test_a_reset_takes_the_place_of_what_nobody_read() -> None:
+    """P1: after an overflow the old events are worth nothing; before one they are kept."""
+    inbox, reset = Inbox(Pulse()), Reset("trimmed", "e1", 9, ())
+    inbox.put([event(1), reset])
+    assert inbox.room == WAITING_EVENTS - 2
+    inbox.put(event(number) for number in range(WAITING_EVENTS))
+    inbox.put([reset])
+    assert inbox.room == WAITING_EVENTS - 1
