@@ -66,12 +66,13 @@ class AppendResult(msgspec.Struct, frozen=True):
 
 
 class RunHead(msgspec.Struct, frozen=True):
-    """Where a run's log stands: `head` 0 and `oldest` 1 for a run without events. `created_at` in milliseconds."""
+    """Where a run's log stands: `head` 0 and `oldest` 1 for a run without events. Times in milliseconds since 1970."""
 
     run_id: str
     created_at: int
     head: int
     oldest: int
+    last_event_at: int | None = None
 
 
 class EventPage(msgspec.Struct, frozen=True):

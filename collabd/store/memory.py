@@ -104,7 +104,7 @@ class MemoryStore:
         """Store.head."""
         await trio.lowlevel.checkpoint()
         run = self._runs.get(run_id)
-        return None if run is None else RunHead(run_id, run.created_at, *run.head)
+        return None if run is None else _run_head(run_id, run)
 
     async def read(
         self,
@@ -152,7 +152,7 @@ class MemoryStore:
         """Store.runs."""
         await trio.lowlevel.checkpoint()
         newest_first = list(self._runs.items())[::-1][:limit]
-        return [RunHead(run_id, run.created_at, *run.head) for run_id, run in newest_first]
+        return [_run_head(run_id, run) for run_id, run in newest_first]
 
     async def revoke(self, revocation: Revocation) -> None:
         """Store.revoke."""
@@ -188,6 +188,11 @@ class MemoryStore:
         for digest, key in list(takewhile(lambda item: item[1].made_at < expired, self._keys.items())):
             if key.known.sequence_number not in self._runs[key.run_id].log:
                 del self._keys[digest]
+
+
+def _run_head(run_id: str, run: _Run) -> RunHead:
+    newest = run.log.get(run.newest)
+    return RunHead(run_id, run.created_at, *run.head, None if newest is None else newest.timestamp)
 
 
 def _stored(number: int, event: NewEvent) -> StoredEvent:

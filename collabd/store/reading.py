@@ -25,7 +25,8 @@ _MESSAGES = "persisted_collaboration_messages"
 _RUN_AS_JSON = (
     "json_array(id, created_at,"
     f" ifnull((SELECT max(sequence_number) FROM {_MESSAGES} WHERE run_id = ai_run.id), 0),"
-    f" ifnull((SELECT min(sequence_number) FROM {_MESSAGES} WHERE run_id = ai_run.id), 1))"
+    f" ifnull((SELECT min(sequence_number) FROM {_MESSAGES} WHERE run_id = ai_run.id), 1),"
+    f" (SELECT timestamp FROM {_MESSAGES} WHERE run_id = ai_run.id ORDER BY sequence_number DESC LIMIT 1))"
 )
 
 
@@ -173,7 +174,7 @@ def read_revocations(connection: sqlite3.Connection) -> list[Revocation]:
 
 
 def _run_heads(rows: bytes) -> list[RunHead]:
-    return [RunHead(*row) for row in msgspec.json.decode(rows, type=list[tuple[str, int, int, int]])]
+    return [RunHead(*row) for row in msgspec.json.decode(rows, type=list[tuple[str, int, int, int, int | None]])]
 
 
 def _refuse_holes(run_id: str, numbers: list[int], first: int) -> None:

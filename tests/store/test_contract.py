@@ -158,6 +158,16 @@ async def test_a_head_says_where_the_log_stands(open_any: OpenStore, clock: Hand
     assert (head.run_id, head.created_at, head.head, head.oldest) == (RUN, created, 5, 4)
 
 
+async def test_a_head_says_when_the_newest_event_was(open_any: OpenStore) -> None:
+    """What a list of runs shows as the last thing that happened, whatever was trimmed; of an event, not of a commit."""
+    async with open_any(retention=1) as store:
+        await store.append([event(timestamp=1_000 + n) for n in range(3)])
+        head = await store.head(RUN)
+        assert head is not None
+        assert head.last_event_at == 1_002
+        assert [run.last_event_at for run in await store.runs(limit=10)] == [1_002]
+
+
 async def test_runs_are_listed_newest_first(open_any: OpenStore) -> None:
     """The run that was made last stands first, and no more than the limit."""
     async with open_any() as store:
