@@ -1,6 +1,7 @@
 """`python -m benchmarks`: the whole table; `--quick`: one workload against one peer in under a minute."""
 
 import argparse
+import json
 import os
 import resource
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 from benchmarks import floor, plot, quick, report
 from benchmarks.generator import LoadFailed
 from benchmarks.install import Missing, load_generator
-from benchmarks.paths import PLOT, RESULTS_JSON, RESULTS_TABLE
+from benchmarks.paths import PLOT, RESULTS_JSON
 from benchmarks.report import Results
 from benchmarks.servers import KINDS
 from benchmarks.workloads import TABLE, WORKLOADS, Workload
@@ -39,6 +40,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", choices=KINDS, metavar="NAME", help="only these servers")
     parser.add_argument("--no-growth", action="store_true", help="leave out the workloads that show growth")
     parser.add_argument("--no-write", action="store_true", help="print the table and write no file")
+    parser.add_argument("--render", action="store_true", help="measure nothing; make the tables from results.json")
     parser.add_argument("--list", action="store_true", help="name all workloads and servers")
     return parser.parse_args()
 
@@ -90,19 +92,24 @@ def main() -> int:
     load_generator()
     if arguments.quick:
         return quick.main(arguments.record)
+    if arguments.render:
+        report.render()
+        plot.write(json.loads(RESULTS_JSON.read_text())["workloads"], PLOT)
+        return 0
+    load_average = round(os.getloadavg()[0], 1)
     results, missing = run_table(chosen(arguments), arguments.peers, arguments.rounds, arguments.seconds)
     about: dict[str, Any] = {
         "machine": report.machine(),
         "date": datetime.now(UTC).date().isoformat(),
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
-        "load_average": round(os.getloadavg()[0], 1),
+        "load_average": load_average,
         "send_us_by_bytes": {str(size): cost for size, cost in floor.table().items()},
         "fsync_ms": floor.fsync_ms(),
     }
     print("\n" + report.markdown(results, about, missing))
     if not arguments.no_write:
-        report.write(results, about, missing, RESULTS_JSON, RESULTS_TABLE)
+        report.write(results, about, missing)
         plot.write(results, PLOT)
     return 1 if missing else 0
 

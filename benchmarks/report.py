@@ -1,4 +1,7 @@
-"""Turns measured rounds into results.json and a Markdown table. Law: arithmetic and text only; measures nothing."""
+"""Turns measured rounds into results.json, tables in Markdown and the figures of docs/performance.md.
+
+Law: arithmetic and text only; measures nothing.
+"""
 
 import json
 import os
@@ -9,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workloads import WORKLOADS, Goal, Workload
+from benchmarks.paths import DOCUMENT, RESULTS_JSON, RESULTS_TABLE
+from benchmarks.workloads import FAST, PER_CPU, WORKLOADS, Goal, Workload
 
 # workload → server → figure → one value a round
 Results = dict[str, dict[str, dict[str, list[float]]]]
@@ -74,6 +78,8 @@ def number(value: float) -> str:
 
 def spread(values: list[float]) -> str:
     """Median, and the range over the rounds."""
+    if not values:
+        return "–"
     middle = number(statistics.median(values))
     return f"{middle} ({number(min(values))} – {number(max(values))})" if len(values) > 1 else middle
 
@@ -99,26 +105,67 @@ def figures_table(results: Results, names: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def markdown(results: Results, about: dict[str, Any], missing: dict[str, str]) -> str:
-    """The whole page."""
+def growth_table(results: Results) -> str:
+    """µs of server CPU for one delivery, by size of run, number of runs and size of message."""
+    lines = ["| | collabd | uWebSockets |", "|---|---|---|"]
+    for workload in WORKLOADS.values():
+        if workload.family and workload.name in results:
+            servers = results[workload.name]
+            costs = [
+                spread([1e6 / rate for rate in servers.get(server, {}).get(PER_CPU, [])]) for server in FAST
+            ]  # fmt: skip
+            lines.append(f"| {workload.title} | {' | '.join(costs)} |")
+    return "\n".join(lines)
+
+
+def conditions(about: dict[str, Any], missing: dict[str, str]) -> str:
+    """Where and when it was measured, the machine's own floor, and what is missing."""
     here = about["machine"]
-    parts = [
-        "# Benchmark results",
-        f"{here['processor']}, {here['cores']} cores, {here['memory_GiB']} GiB, Linux {here['kernel']},"
-        f" Python {here['python']}; {about['rounds']} rounds of {about['seconds']} s, servers in turns.",
-    ]
     sends = ", ".join(f"{int(size):,} bytes {number(cost)} µs" for size, cost in about["send_us_by_bytes"].items())
-    parts.append(f"The floor: one `send` on loopback: {sends}; one fsync {number(about['fsync_ms'])} ms.")
+    parts = [
+        f"{here['processor']}, {here['cores']} cores, {here['memory_GiB']} GiB, Linux {here['kernel']},"
+        f" Python {here['python']}; {about['date']}, {about['rounds']} rounds of {about['seconds']:g} s, servers in"
+        f" turns; load average before the run {about['load_average']:g}.",
+        f"The floor: one `send` on loopback: {sends}; one fsync {number(about['fsync_ms'])} ms.",
+    ]
     parts += [f"**MISSING: {what}**: {why}" for what, why in missing.items()]
-    parts += ["## Goals", goals_table(results), "## All figures", figures_table(results, results)]
+    return "\n\n".join(parts)
+
+
+def markdown(results: Results, about: dict[str, Any], missing: dict[str, str]) -> str:
+    """The whole page of results."""
+    parts = ["# Benchmark results", conditions(about, missing), "## Goals", goals_table(results)]
+    parts += ["## Growth: µs of server CPU for one delivery", growth_table(results)]
+    parts += ["## All figures", figures_table(results, results)]
     return "\n\n".join(parts) + "\n"
 
 
-def write(results: Results, about: dict[str, Any], missing: dict[str, str], json_file: Path, table_file: Path) -> None:
-    """Write both files."""
+def fill(document: str, name: str, text: str) -> str:
+    """The document with the part between `<!-- NAME -->` and `<!-- /NAME -->` replaced."""
+    before, found, rest = document.partition(f"<!-- {name} -->")
+    _, closed, after = rest.partition(f"<!-- /{name} -->")
+    if not found or not closed:
+        raise ValueError(f"no <!-- {name} --> … <!-- /{name} --> in the document")
+    return f"{before}{found}\n\n{text}\n\n{closed}{after}"
+
+
+def write(results: Results, about: dict[str, Any], missing: dict[str, str]) -> None:
+    """Write results.json, then everything that is made from it."""
     document = {"about": about, "missing": missing, "workloads": results}
-    json_file.write_text(json.dumps(rounded(document), indent=1, ensure_ascii=False) + "\n")
-    table_file.write_text(markdown(results, about, missing))
+    RESULTS_JSON.write_text(json.dumps(rounded(document), indent=1, ensure_ascii=False) + "\n")
+    render()
+
+
+def render() -> None:
+    """Make the table of results, and the tables inside docs/performance.md, anew from results.json."""
+    document = json.loads(RESULTS_JSON.read_text())
+    results, about, missing = document["workloads"], document["about"], document["missing"]
+    RESULTS_TABLE.write_text(markdown(results, about, missing))
+    text = DOCUMENT.read_text()
+    text = fill(text, "conditions", conditions(about, missing))
+    text = fill(text, "goals", goals_table(results))
+    text = fill(text, "growth", growth_table(results))
+    DOCUMENT.write_text(text)
 
 
 def rounded(value: Any) -> Any:
