@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import click
 import trio
 
-from collabd.client import ClientError, Event, InvalidRunId, InvalidUrl, InvalidUserId, Position, Reset, open_run
+from collabd.client import ClientError, Event, InvalidRunId, InvalidUrl, InvalidUserId, Position, Reset, Run, open_run
 from collabd.client.address import Place, check_run_id, parse_url
 from collabd.client.errors import NotCollabd, Refused, UnserialisableData
+from collabd.client.health import Transport
 from collabd.client.http import request, tcp_dial
 from collabd.client.messages import Malformed, Snapshot, dump, field, parse_object, read_snapshot
 
@@ -177,7 +178,8 @@ def human_line(event: Event) -> str:
 async def _tail(place: Place, token: str | None, from_number: int | None, printer: _Printer) -> None:
     position = None if from_number is None else await _position_before(place, token, from_number)
     run = open_run(str(place.address), place.run_id, user_id=place.user_id, token=token, position=position)
-    async with run as events:
+    async with run as events, trio.open_nursery() as nursery:
+        nursery.start_soon(_tell_of_connection, events)
         try:
             async for item in events:
                 if isinstance(item, Reset):
@@ -185,7 +187,22 @@ async def _tail(place: Place, token: str | None, from_number: int | None, printe
                 else:
                     printer.show(item)
         except _Done:
-            return
+            nursery.cancel_scope.cancel()
+
+
+async def _tell_of_connection(run: Run) -> None:
+    """Say on standard error when the connection goes and comes, so that silence is not mistaken for quiet."""
+    last: Transport = "websocket"
+    async for health in run.health_changes():
+        if health.transport == last:
+            continue
+        last = health.transport
+        told = {
+            "none": f"connection lost, coming back by itself: {run.problem}",
+            "polling": "WebSockets do not pass: polling until they do",
+            "websocket": "connected again",
+        }
+        click.echo(f"collabd: {told[last]}", err=True)
 
 
 async def _position_before(place: Place, token: str | None, number: int) -> Position:

@@ -72,10 +72,6 @@ class Reconnection:
         delay_s = 0.0 if no_delay else backoff_delay(self.failures, cap_s, random)
         return max(self._not_before, now + delay_s)
 
-    def soonest(self, now: float) -> float:
-        """When to try if there is a reason to hurry (R26)."""
-        return max(self._not_before, now)
-
 
 def after_close(
     code: int | None, reason: str, url: str, *, drain_left_s: float | None, rate_told_ms: int | None

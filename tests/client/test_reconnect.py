@@ -63,7 +63,6 @@ def test_a_time_that_the_server_told_is_never_undercut() -> None:
     reconnection = Reconnection(Limits())
     busy = after_status(429, "too_many_connections", "no", 30.0, URL)
     assert reconnection.next_try_at(busy, was_stable=False, now=0.0, random=0.0) == 30.0
-    assert reconnection.soonest(1.0) == 30.0
     assert reconnection.next_try_at(OWN_WILL, was_stable=False, now=2.0, random=0.0) == 30.0
 
 

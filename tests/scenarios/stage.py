@@ -30,7 +30,6 @@ class View:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.resets: list[Reset] = []
-        self.longest_wait_s = 0.0
 
     async def collect(self, run: Run) -> None:
         """Read the run until it ends."""
