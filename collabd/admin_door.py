@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from collabd.auth import Authenticator
+from collabd.auth import Authenticator, unauthorized
 from collabd.config import is_loopback
 from collabd.errors import ConfigError, ProtocolError
 from collabd.protocol.addresses import is_loopback_address
@@ -27,12 +27,17 @@ _PROXY_HEADERS: Final = ("forwarded", "via")
 
 
 class AdminDoor:
-    """Lets operators in. `token` is the admin token's text."""
+    """Lets operators in. `token` is the admin token's text.
+
+    Raises ConfigError where nothing would stand between the network and the operators' routes.
+    """
 
     def __init__(self, config: Config, authenticator: Authenticator, token: str | None) -> None:
         self._authenticator = authenticator
         self._token = token
         server = config.server
+        if not token and config.auth.mode == "open" and not is_loopback(server.bind):
+            raise ConfigError(["admin.token_file: beyond loopback there has to be an admin token"])
         self._free_bind = is_loopback(server.bind) and not server.public_url and not server.trusted_proxies
         self._tokens_have_roles = config.auth.mode != "open"
 
@@ -48,7 +53,7 @@ class AdminDoor:
             raise ProtocolError("forbidden", "this needs a token of role admin")
         if not given and self._free_bind and is_loopback_address(address) and not _came_through_proxy(headers):
             return
-        raise ProtocolError("unauthorized", "this needs the admin token: Authorization: Bearer …")
+        raise unauthorized()
 
 
 def _came_through_proxy(headers: Mapping[str, str]) -> bool:
@@ -58,7 +63,7 @@ def _came_through_proxy(headers: Mapping[str, str]) -> bool:
 def load_admin_token(config: Config) -> str:
     """The admin token: from admin.token_file, or from `admin.token` in the data directory, made there (mode 0600).
 
-    Raises ConfigError for a file that others can read, or that is empty.
+    Raises ConfigError for a file that everybody can read, or whose token is too short.
     """
     given = config.admin.token_file
     path = given or config.storage.data_dir / "admin.token"
@@ -69,8 +74,8 @@ def load_admin_token(config: Config) -> str:
         token = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: the admin token cannot be read: {error}"]) from error
-    if mode & 0o077:
-        raise ConfigError([f"{path}: the admin token may be readable by its owner only: chmod 600 {path}"])
+    if mode & stat.S_IRWXO:
+        raise ConfigError([f"{path} can be read or changed by everybody on this machine: chmod 600 {path}"])
     if len(token) < 16:
         raise ConfigError([f"{path}: the admin token must have at least 16 characters"])
     return token

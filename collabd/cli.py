@@ -28,7 +28,7 @@ FAILED = 1
 UNUSABLE = 2
 
 
-ON_DEMAND = ("collabd.client_commands", "collabd.operator_commands")
+ON_DEMAND = ("collabd.client_commands", "collabd.operator_commands", "collabd.token_command")
 
 
 class CommandsOnDemand(click.Group):
@@ -78,6 +78,7 @@ def check_config(config_file: Path | None, as_json: bool) -> None:
     file = None if path is None else str(path)
     try:
         config = _load(path)
+        _check_keys(config)
     except ConfigError as error:
         if not as_json:
             _fail_with(error)
@@ -99,6 +100,14 @@ def _load(path: Path | None, options: dict[str, str] | None = None) -> Config:
     from collabd.config import load_config
 
     return load_config(path, os.environ, options=options)
+
+
+def _check_keys(config: Config) -> None:
+    """Raises ConfigError for keys that could not check a token."""
+    if config.auth.mode == "jwt":
+        from collabd.tokens import load_keys
+
+        load_keys(config.auth, os.environ)
 
 
 def _fail_with(error: ConfigError) -> NoReturn:

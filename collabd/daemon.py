@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import resource
 import signal
 import ssl
@@ -24,13 +25,13 @@ import trio
 
 from collabd import __version__
 from collabd.admin_door import AdminDoor, load_admin_token
-from collabd.auth import OpenDoor
+from collabd.auth import Authenticator, OpenDoor
 from collabd.config import Config
 from collabd.errors import CollabdError, ConfigError, StorageFailed
 from collabd.gateway.http import HttpServer
 from collabd.gateway.listener import SocketListener, open_listeners
 from collabd.gateway.server import Gateway
-from collabd.hub.hub import Hub
+from collabd.hub.hub import Hub, wall_clock_ms
 from collabd.hub.watch import watching
 from collabd.log import set_up_logging
 from collabd.notify import notify
@@ -64,8 +65,6 @@ def run_daemon(config: Config) -> int:
 
 async def serve(config: Config) -> None:
     """Open, serve, drain and close. Raises what run_daemon turns into an exit status."""
-    if config.auth.mode == "jwt":
-        raise ConfigError(['auth.mode: "jwt" is not built yet; use "open" on loopback'])
     listeners = await _listen(config)
     tls = _tls_context(config)
     async with open_hub(config) as hub:
@@ -88,8 +87,9 @@ async def serve(config: Config) -> None:
 
 @asynccontextmanager
 async def open_hub(config: Config) -> AsyncIterator[Hub]:
-    """Open the store and run a hub over it for the length of the block. Raises DatabaseUnusable."""
+    """Open the store and run a hub over it for the length of the block. Raises DatabaseUnusable, ConfigError."""
     storage = config.storage
+    authenticator = make_authenticator(config)
     async with (
         open_store(
             storage.data_dir,
@@ -97,10 +97,27 @@ async def open_hub(config: Config) -> AsyncIterator[Hub]:
             retention=storage.max_persisted_messages_per_run,
             dedupe_window_s=storage.dedupe_window_s,
         ) as store,
-        Hub(config, store, authenticator=OpenDoor()).running() as hub,
+        Hub(config, store, authenticator=authenticator).running() as hub,
         watching(hub),
     ):
+        await load_revocations(hub)
         yield hub
+
+
+def make_authenticator(config: Config) -> Authenticator:
+    """Who decides who comes in, as configured. Raises ConfigError for a key that cannot be used."""
+    if config.auth.mode == "open":
+        return OpenDoor()
+    from collabd.tokens import TokenDoor, load_keys  # 0.1 s of imports that only this mode needs
+
+    return TokenDoor(config.auth, load_keys(config.auth, os.environ), now_ms=wall_clock_ms)
+
+
+async def load_revocations(hub: Hub) -> None:
+    """Put in force what was revoked before this start. Raises StorageUnavailable: then nobody may come in."""
+    if hub.config.auth.mode != "open":
+        for revocation in await hub.store.revocations():
+            hub.authenticator.revoke(revocation)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ RESERVED_EVENT_TYPES = frozenset(
     ["WELCOME", "ACK", "ERROR", "PING", "PONG", "AUTH", "AUTH_OK", "CLIENT_HEALTH", "USER_JOIN", "USER_LEAVE", "DRAIN"]
 )
 EVENT_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
+HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+")
 
 # What the envelope adds to a message of the largest size: a user id of 255 code points, an event type, a
@@ -80,6 +81,14 @@ def origins_can_match(config: Config) -> Iterator[str]:
     for origin in config.server.allowed_origins:
         if not ORIGIN.fullmatch(origin) or origin != origin.lower():
             yield f"{origin!r} is no origin; write it as browsers send it, like https://app.example (no path, no *)"
+
+
+@_rule("server.allowed_hosts")
+def hosts_can_match(config: Config) -> Iterator[str]:
+    """Names are compared whole, in lower case and without the port."""
+    for host in config.server.allowed_hosts:
+        if host != "*" and not HOST.fullmatch(host):
+            yield f"{host!r} is no host name; write it in lower case and without a port, like collab.example (or *)"
 
 
 @_rule("server.trusted_proxies")
@@ -174,6 +183,30 @@ def rate_limit_lets_something_through(config: Config) -> Iterator[str]:
         yield "message_burst must be at least 1 while messages_per_second is not 0"
 
 
+@_rule("limits.message_burst_per_address", "limits.messages_per_second_per_address")
+def address_rate_lets_something_through(config: Config) -> Iterator[str]:
+    """The same for all sessions of an address together."""
+    if config.limits.messages_per_second_per_address and not config.limits.message_burst_per_address:
+        yield "message_burst_per_address must be at least 1 while messages_per_second_per_address is not 0"
+
+
+@_rule("limits.request_burst_per_address", "limits.requests_per_second_per_address")
+def request_rate_lets_something_through(config: Config) -> Iterator[str]:
+    """The same for requests."""
+    if config.limits.requests_per_second_per_address and not config.limits.request_burst_per_address:
+        yield "request_burst_per_address must be at least 1 while requests_per_second_per_address is not 0"
+
+
+@_rule("limits.byte_burst", "limits.bytes_per_second", "websocket.max_message_bytes")
+def byte_burst_holds_a_message(config: Config) -> Iterator[str]:
+    """Otherwise one allowed message would be refused for ever."""
+    if config.limits.bytes_per_second and config.limits.byte_burst < config.websocket.max_message_bytes:
+        yield (
+            f"byte_burst must be at least websocket.max_message_bytes ({config.websocket.max_message_bytes}) "
+            "while bytes_per_second is not 0"
+        )
+
+
 @_rule("auth.mode", "auth.allow_open", "server.bind", "server.public_url", "server.trusted_proxies")
 def open_mode_stays_home(config: Config) -> Iterator[str]:
     """In open mode anyone may be anyone; a daemon behind a proxy is reached from outside whatever it binds."""
@@ -188,14 +221,18 @@ def open_mode_stays_home(config: Config) -> Iterator[str]:
     yield f'{exposed}, where auth.mode "open" lets anyone in: set auth.mode "jwt", or auth.allow_open = true'
 
 
-@_rule("auth.mode", "auth.key_file", "auth.jwks_file")
+@_rule("auth.mode", "auth.key_file", "auth.key_env", "auth.jwks_file")
 def token_mode_has_one_key(config: Config) -> Iterator[str]:
     """And a key without the mode would be a lock that nobody turned."""
-    keys = [key for key in (config.auth.key_file, config.auth.jwks_file) if key is not None]
-    if config.auth.mode == "jwt" and len(keys) != 1:
-        yield 'auth.mode "jwt" needs a key: set one of auth.key_file and auth.jwks_file'
-    if config.auth.mode == "open" and keys:
-        yield 'auth.key_file and auth.jwks_file do nothing in auth.mode "open": set auth.mode "jwt", or remove them'
+    auth = config.auth
+    keys = [key for key in (auth.key_file, auth.key_env, auth.jwks_file) if key]
+    if auth.mode == "jwt" and len(keys) != 1:
+        yield 'auth.mode "jwt" needs a key: set one of auth.key_file, auth.key_env and auth.jwks_file'
+    if auth.mode == "open" and keys:
+        yield (
+            'auth.key_file, auth.key_env and auth.jwks_file do nothing in auth.mode "open": '
+            'set auth.mode "jwt", or remove them'
+        )
 
 
 @_rule("auth.key_file", "auth.algorithm")
@@ -204,10 +241,20 @@ def token_key_is_readable(config: Config) -> Iterator[str]:
     yield from _file_problems(config.auth.key_file, secret=config.auth.algorithm == "HS256")
 
 
-@_rule("auth.jwks_file")
+@_rule("auth.key_env")
+def key_variable_is_a_name(config: Config) -> Iterator[str]:
+    """The value is the variable's name, so a secret that was put there by mistake must not be repeated."""
+    name = config.auth.key_env
+    if name and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,99}", name):
+        yield "must be the name of an environment variable (A-Z, 0-9 and _), which then holds the key"
+    elif name.startswith("COLLABD_") and "__" in name:
+        yield "must not look like a setting (COLLABD_TABLE__KEY); COLLABD_TOKEN_KEY is a good name"
+
+
+@_rule("auth.jwks_file", "auth.algorithm")
 def jwks_file_is_readable(config: Config) -> Iterator[str]:
-    """Checked at start, not at the first token."""
-    yield from _file_problems(config.auth.jwks_file)
+    """Checked at start, not at the first token. With HS256 it holds secrets."""
+    yield from _file_problems(config.auth.jwks_file, secret=config.auth.algorithm == "HS256")
 
 
 @_rule("admin.token_file")

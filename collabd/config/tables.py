@@ -70,6 +70,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: Annotated[
         Texts, Meta(description="Origins whose pages may connect, besides the daemon's own, like https://app.example.")
     ] = ()
+    allowed_hosts: Annotated[
+        Texts, Meta(description="Further names by which clients may call the daemon (Host), without port; * is any.")
+    ] = ()
     trusted_proxies: Annotated[
         Texts, Meta(description="Addresses or networks of proxies whose X-Forwarded headers are believed.")
     ] = ()
@@ -182,6 +185,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     messages_per_second: Annotated[Bound, Meta(description="Messages a session may send per second; 0: no limit.")] = 50
     message_burst: Annotated[Bound, Meta(description="Messages it may send at once before that counts.")] = 200
+    bytes_per_second: Annotated[
+        ByteSize, Meta(description="Bytes of messages a session may send per second; 0: no limit.")
+    ] = 1_048_576
+    byte_burst: Annotated[ByteSize, Meta(description="Bytes it may send at once before that counts.")] = 4_194_304
+    messages_per_second_per_address: Annotated[
+        Bound, Meta(description="Messages per second from one peer address, loopback exempt; 0: no limit.")
+    ] = 1_000
+    message_burst_per_address: Annotated[
+        Bound, Meta(description="Messages it may send at once before that counts.")
+    ] = 4_000
+    requests_per_second_per_address: Annotated[
+        Bound,
+        Meta(description="HTTP requests and upgrades per second from one peer address, loopback exempt; 0: no limit."),
+    ] = 200
+    request_burst_per_address: Annotated[
+        Bound, Meta(description="Requests it may make at once before that counts.")
+    ] = 1_000
     connections: Annotated[Bound, Meta(description="Connections in all; 0: no limit.")] = 10_000
     connections_per_address: Annotated[
         Bound, Meta(description="Connections per peer address, loopback exempt; 0: no limit.")
@@ -208,7 +228,15 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True):
     key_file: Annotated[
         File, Meta(description="File with the secret (HS256, not readable by all) or the PEM public key.")
     ] = None
+    key_env: Annotated[
+        str, Meta(description="Name of an environment variable that holds the key, instead of key_file.")
+    ] = ""
     jwks_file: Annotated[File, Meta(description="JWKS file with the keys, instead of key_file.")] = None
+    audience: Annotated[str, Meta(description="What a token's aud must name; empty: a token must not have one.")] = ""
+    issuer: Annotated[str, Meta(description="What a token's iss must be; empty: any.")] = ""
+    leeway_s: Annotated[
+        SecondsOrZero, Meta(description="How far the issuer's clock may be ahead of this machine's (iat, nbf).")
+    ] = 5
 
 
 class Admin(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,6 @@ class Connection:
         "close_reason",
         "counted_from",
         "critical_until",
-        "expires_at",
         "is_viewer",
         "lane",
         "lane_bytes",
@@ -72,7 +71,6 @@ class Connection:
         self.bucket: TokenBucket | None = None
         self.strikes = 0
         self.is_viewer = False
-        self.expires_at: float | None = None
         self.stage = Stage.NEWCOMER
         self.skip = 0
         self.position = 0

@@ -21,6 +21,7 @@ from collabd.auth import Authenticator, OpenDoor
 from collabd.config import Config
 from collabd.hub.committer import Committer
 from collabd.hub.connection import Connection
+from collabd.hub.credentials import Credentials
 from collabd.hub.health import HealthRecords, SessionHealth
 from collabd.hub.heartbeat import Heartbeat
 from collabd.hub.history import History, moment
@@ -63,6 +64,7 @@ class Hub:
         self.store = store
         self.counters = counters or Counters()
         self.authenticator = authenticator or OpenDoor()
+        self.credentials = Credentials(self)
         self.names_are_free = config.auth.mode == "open"
         self.now_ms = now_ms
         self.random = random or Random()
@@ -155,6 +157,7 @@ class Hub:
             self._nursery = nursery
             nursery.start_soon(self.committer.run)
             nursery.start_soon(self._close_idle_runs)
+            nursery.start_soon(self.credentials.run)
             nursery.start_soon(self.heartbeat.run)
             try:
                 yield self

@@ -68,12 +68,14 @@ async def open_run(hub: Hub, run_id: str, *, create: bool) -> Run | None:
 def join(hub: Hub, admitted: Admitted, link: Link, preface: bytes) -> Connection:
     """Let the client in: session, presence, WELCOME and what follows it, at one instant.
 
-    `preface` goes out before WELCOME. The run may have been closed since `admit`; then it raises ProtocolError.
+    `preface` goes out before WELCOME. Since `admit` the run may have been closed, or the token revoked; then it raises
+    ProtocolError.
     """
     run, request = admitted.run, admitted.request
     if hub.runs.get(run.run_id) is not run:
         raise ProtocolError("storage_unavailable", "the run was just closed; come back at once")
     admission.refuse_while_draining(hub)
+    hub.authenticator.recheck(admitted.identity)
     session = run.attendance.session_for(request.session_id, admitted.user_id, "websocket")
     came_back = session.session_id == request.session_id or request.reconnect_attempt > 0
     if came_back:
@@ -83,8 +85,7 @@ def join(hub: Hub, admitted: Admitted, link: Link, preface: bytes) -> Connection
     else:
         session.health.note(hub.now_ms(), "joined", "websocket")
     connection = run.attach(session, link, request.position, preface)
-    connection.is_viewer = admitted.identity.is_viewer
-    connection.expires_at = admitted.identity.expires_at
+    hub.credentials.stand_on(connection, admitted.identity)
     limits = hub.config.limits
     if limits.messages_per_second:
         connection.bucket = TokenBucket(limits.messages_per_second, limits.message_burst, trio.current_time())

@@ -46,7 +46,8 @@ async def poll(hub: Hub, caller: Caller, run_text: str, query: bytes) -> bytes:
         return _answer_unknown(hub, run_id, request)
     session = None if user_id is None else _session(hub, run, user_id, request)
     if request.wait_ms:
-        await _wait_for_news(hub, run, session, request)
+        await _wait_for_news(hub, run, request, until=identity.expires_at)
+        hub.authenticator.recheck(identity)
     if session is not None:
         run.attendance.polled(session, next_poll_ms(hub) / 1000)
     return await _answer(hub, run, session, user_id, request)
@@ -79,13 +80,17 @@ def _session(hub: Hub, run: Run, user_id: str, request: PollRequest) -> Session:
     return session
 
 
-async def _wait_for_news(hub: Hub, run: Run, session: Session | None, request: PollRequest) -> None:
-    """Hold the answer back until there is a persisted event, a change of presence, a drain, or no time left."""
+async def _wait_for_news(hub: Hub, run: Run, request: PollRequest, *, until: int | None) -> None:
+    """Hold the answer back until there is a persisted event, a change of presence, a drain, or no time left.
+
+    `until` is when the poller's token ends (milliseconds since 1970).
+    """
     if _reason_of(run, request) is not None or run.ring.head > request.after:
         return
     hub.waiting_polls += 1
     try:
-        with trio.move_on_after(request.wait_ms / 1000):
+        wait_ms = request.wait_ms if until is None else min(request.wait_ms, until - hub.now_ms())
+        with trio.move_on_after(max(0, wait_ms) / 1000):
             await run.changed.wait()
     finally:
         hub.waiting_polls -= 1

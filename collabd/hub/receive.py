@@ -166,6 +166,8 @@ def _take_auth(connection: Connection, message: Auth) -> None:
     if identity.user_id is not None and identity.user_id != connection.session.user_id:
         connection.close(close_codes.NOT_ALLOWED, "the token is another user's")
         return
-    connection.is_viewer = identity.is_viewer
-    connection.expires_at = identity.expires_at
+    if not identity.may_enter(connection.session.run.run_id):
+        connection.close(close_codes.NOT_ALLOWED, "the token gives no right to this run")
+        return
+    hub.credentials.stand_on(connection, identity)
     connection.tell(text_frame(control_payload("AUTH_OK", {"expiresAt": identity.expires_at})))

@@ -60,11 +60,19 @@ async def list_runs(hub: Hub, caller: Caller, query: bytes) -> bytes:
     limit = parse_limit(parse_query(query), default=100)
     identity = admission.authenticate(hub, caller)
     try:
-        stored = await hub.store.runs(limit=limit)
+        stored = await _stored_runs(hub, identity, limit)
     except CollabdError as error:
         hub.log_fault("runs could not be listed", error)
         raise ProtocolError("storage_unavailable", "runs cannot be listed just now") from error
     return msgspec.json.encode(_newest(hub, identity, stored, limit))
+
+
+async def _stored_runs(hub: Hub, identity: Identity, limit: int) -> list[RunHead]:
+    """The newest runs with a row; all of those that a token names, however old."""
+    if "*" in identity.runs:
+        return await hub.store.runs(limit=limit)
+    heads = [await hub.store.head(run_id) for run_id in identity.runs]
+    return [head for head in heads if head is not None]
 
 
 def _newest(hub: Hub, identity: Identity, stored: list[RunHead], limit: int) -> list[dict[str, Any]]:

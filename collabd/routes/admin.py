@@ -42,6 +42,14 @@ _LONGEST_MS: Final = 10**15
 def admin_routes(hub: Hub, door: AdminDoor) -> Blueprint:
     """The routes below /api/admin."""
     routes = Blueprint("admin", __name__, url_prefix="/api/admin/websocket")
+    guard(routes, hub, door)
+    _add_all_sessions(routes, hub)
+    _add_one_session(routes, hub)
+    return routes
+
+
+def guard(routes: Blueprint, hub: Hub, door: AdminDoor) -> None:
+    """Let only operators ask anything of these routes."""
 
     @routes.before_request
     async def check_door() -> None:
@@ -49,10 +57,6 @@ def admin_routes(hub: Hub, door: AdminDoor) -> Blueprint:
         # Admin is free on loopback, where any page in a browser may send requests: acting ones must be our own page's.
         check_origin(hub, caller)
         door.check(caller.headers, caller.address)
-
-    _add_all_sessions(routes, hub)
-    _add_one_session(routes, hub)
-    return routes
 
 
 def _add_all_sessions(routes: Blueprint, hub: Hub) -> None:

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from collabd.errors import ProtocolError
 from collabd.routes.actuator import actuator_routes
 from collabd.routes.admin import admin_routes
+from collabd.routes.admin_tokens import admin_token_routes
 from collabd.routes.answers import problem_response
 from collabd.routes.collaboration import collaboration_routes
 from collabd.routes.socket import socket_routes
@@ -38,6 +39,7 @@ def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = Non
     for blueprint in (
         collaboration_routes(hub),
         admin_routes(hub, door),
+        admin_token_routes(hub, door),
         actuator_routes(hub, door, registry),
         socket_routes(hub),
         web_client_routes(hub),

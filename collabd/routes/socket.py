@@ -50,7 +50,8 @@ def socket_routes(hub: Hub) -> Blueprint:
             try:
                 connection = join(hub, admitted, link, b"")
             except ProtocolError as error:
-                await websocket.close(close_codes.RESTART, error.message)
+                is_token = error.code == "unauthorized"
+                await websocket.close(close_codes.TOKEN_BAD if is_token else close_codes.RESTART, error.message)
                 return None
             await _serve(connection, link)
         return None
