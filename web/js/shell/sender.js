@@ -45,8 +45,6 @@ export class Sender {
     this.handlers = handlers;
     /** @type {FrameWay | PostWay | null} */
     this.way = null;
-    /** @type {FrameWay | PostWay | null} open, but a POST over the way before has no answer yet (R71) */
-    this.nextWay = null;
     this.posting = false;
     /** @type {any} */
     this.timer = null;
@@ -54,21 +52,16 @@ export class Sender {
 
   /** @param {FrameWay | PostWay} way */
   open(way) {
-    if (this.posting) {
-      this.nextWay = way;
-      return;
-    }
     this.way = way;
     this.#tell(this.outbox.disconnected());
     this.pump();
   }
 
-  /** The way is no more. A POST without an answer yet is waited for, so that nothing transient is sent twice. */
+  /** The way is no more. */
   shut() {
-    this.nextWay = null;
     this.way = null;
     this.env.clearTimeout(this.timer);
-    if (!this.posting) this.#tell(this.outbox.disconnected());
+    this.#tell(this.outbox.disconnected());
   }
 
   /** DRAIN: nothing more goes out, answers still count. */
@@ -80,6 +73,7 @@ export class Sender {
   /** Send what may be sent, and come back when time allows more. */
   pump() {
     const way = this.way;
+    // A POST over the way before is waited for, so that nothing transient goes twice (R71).
     if (way === null || this.posting) return;
     const now = this.env.now();
     const taken = this.outbox.take(now, way);
@@ -135,11 +129,6 @@ export class Sender {
     const outcome = await way.post(`{"events":[${taken.map((entry) => entry.text).join(",")}]}`);
     this.posting = false;
     this.#posted(outcome, taken);
-    if (this.nextWay !== null) {
-      this.way = this.nextWay;
-      this.nextWay = null;
-    }
-    if (this.way === null || !this.way.batch) this.#tell(this.outbox.disconnected());
     this.pump();
   }
 
@@ -151,7 +140,7 @@ export class Sender {
     const { now, random } = this.env;
     if (judgement.kind === "ok") {
       acks.forEach((answer, index) => this.#answeredInPost(answer, taken[index]));
-      // An answer that is missing says nothing: what it was about goes out again.
+      // An answer that is missing says nothing: what it was about goes out again, over whatever way is open by now.
       this.#tell(this.outbox.disconnected());
       this.outbox.postAnswered();
       return;

@@ -93,6 +93,22 @@ test("R25: one failure after a stable connection does not lead to polling", asyn
   assert.equal(store.usingFallback(), false);
 });
 
+test("R25: a stable connection wipes the failures before it out", async () => {
+  const { time, store, server } = world();
+  store.usingFallback.subscribe((fallback) => assert.equal(fallback, false));
+  store.connectToRun(RUN);
+  for (let round = 0; round < 2; round += 1) {
+    await time.advance(6_000);
+    server.noWebSocket = true;
+    server.cut();
+    const tries = server.dials.length + 4;
+    while (server.dials.length < tries) await time.advance(100);
+    server.noWebSocket = false;
+    await time.advance(10_000);
+    assert.equal(store.connectionState(), "live");
+  }
+});
+
 test("R26: a network that comes back ends the wait", async () => {
   const { time, store, server, page } = world();
   server.down = true;
@@ -283,6 +299,16 @@ test("R2: after sleep the client asks at once whether the socket lives, and leav
     assert.equal(store.connectionState(), "live", `steady clock in sleep: ${steady}`);
     assert.equal(server.dials.length, 2);
   }
+});
+
+test("R2: a socket that lived through the sleep is kept", async () => {
+  const { time, store, server } = world();
+  store.connectToRun(RUN);
+  await time.advance(10_500);
+  time.sleep(3_600_000);
+  await time.advance(10_000);
+  assert.equal(server.dials.length, 1);
+  assert.equal(store.connectionState(), "live");
 });
 
 test("R1, R2: a wall clock that jumps costs one PING and nothing else", async () => {

@@ -8,7 +8,10 @@ import { healthOf } from "../core/health.js";
 import { canonicalServerUrl, dataText } from "../core/message.js";
 import { Outbox } from "../core/outbox.js";
 import { presenceAfter, wholePresence } from "../core/presence.js";
+import { Timeline } from "../core/timeline.js";
 import { renewalDue, tokenExpiry } from "../core/token.js";
+import { MessageLog } from "../shell/message_log.js";
+import { Tokens } from "../shell/tokens.js";
 
 test("data goes out exactly as JSON says it, brackets inside of text included", () => {
   const data = { 'a"]}': ["[[{", "\\", "ü 😀", -0.5, true, null], date: new Date(0) };
@@ -121,4 +124,43 @@ test("R31: adopted messages go before what is not on its way yet, and after a re
   outbox.refused(retryable("a", "internal_error"), 0, () => 0, WIRE);
   outbox.addBefore([{ clientMessageId: "x", text: "{}", bytes: 2, attempts: 0, state: "queued", sentAt: 0 }]);
   assert.deepEqual(outbox.entries.map((entry) => entry.clientMessageId), ["a", "x", "b"]);
+});
+
+test("R76: while one POST is on its way there is no other", () => {
+  const outbox = outboxOf("a", "b");
+  assert.equal(outbox.take(0, { batch: true }).length, 2);
+  outbox.add([{ clientMessageId: "c", text: "{}", bytes: 2, attempts: 0, state: "queued", sentAt: 0 }]);
+  assert.deepEqual(outbox.take(1, { batch: true }), []);
+});
+
+test("R67: a poll's answer about a history that the client has left says nothing", () => {
+  const timeline = new Timeline();
+  const asked = { epoch: "old", sequence: 3 };
+  timeline.position = { epoch: "new", sequence: 1 };
+  timeline.joinedBefore = true;
+  const answer = { epoch: "older", sequenceNumber: 9, oldestSequence: 1, events: [], recovered: false, hasMore: false, sessionId: null };
+  assert.equal(timeline.polled(answer, asked).began, null);
+  assert.deepEqual(timeline.position, { epoch: "new", sequence: 1 });
+});
+
+test("R51: a refusal of a token that is no longer the one in use asks for nothing", async () => {
+  let asked = 0;
+  const env = /** @type {any} */ ({ wall: () => 0 });
+  const tokens = new Tokens(env, () => `t${++asked}`);
+  assert.equal(await tokens.current(), "t1");
+  assert.equal(tokens.refused("t1"), true);
+  assert.equal(await tokens.current(), "t2");
+  assert.equal(tokens.refused("t1"), true);
+  assert.equal(await tokens.current(), "t2");
+  assert.equal(tokens.refused("t2"), false);
+});
+
+test("R12: a final state is final, whatever another tab says later", async () => {
+  const log = new MessageLog();
+  const sent = log.add("id", "FLAG", {});
+  log.apply({ clientMessageId: "id", state: "committed", sequenceNumber: 7 });
+  log.apply({ clientMessageId: "id", state: "rejected", code: "closed", message: "" });
+  assert.equal((await sent).sequenceNumber, 7);
+  assert.equal(log.list.value[0]?.state, "committed");
+  assert.equal(log.rejected, 0);
 });

@@ -262,3 +262,36 @@ test("R71: a POST in flight is answered before sending goes over the WebSocket, 
   assert.equal((await sent).sequenceNumber, null);
   assert.equal(server.received.filter((frame) => frame.eventType === "WAVE").length, 1);
 });
+
+test("R67: a poll that was asked before a WELCOME came is thrown away", async () => {
+  const { time, store, server } = behindAProxy();
+  store.connectToRun(RUN);
+  await time.advance(1_000);
+  server.intercept = async (url) => {
+    if (url.searchParams.get("limit") === "1000") await new Promise((resolve) => time.setTimeout(() => resolve(undefined), 9_000));
+    return null;
+  };
+  await time.advance(2_000);
+  server.noWebSocket = false;
+  await time.advance(6_000);
+  assert.equal(store.connectionHealth().transport, "websocket");
+  await time.advance(9_000);
+  assert.equal(store.connectionHealth().transport, "websocket");
+});
+
+test("R67: a socket that asked before a poll began the history is made again", async () => {
+  const { time, store, server } = behindAProxy();
+  let resets = 0;
+  store.onReset(() => (resets += 1));
+  server.commit("bob", "FLAG", { stepId: "PM", note: "" });
+  server.down = true;
+  store.connectToRun(RUN);
+  await time.advance(100);
+  Object.assign(server, { down: false, noWebSocket: false, welcomeDelayMs: 4_000 });
+  await time.advance(12_000);
+  server.welcomeDelayMs = 0;
+  await time.advance(12_000);
+  assert.equal(store.connectionHealth().transport, "websocket");
+  assert.deepEqual(numbers(store.events()), [1]);
+  assert.equal(resets, 0);
+});

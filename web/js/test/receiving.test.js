@@ -127,7 +127,7 @@ test("R64: more than a thousand events behind a hole are not kept: the client re
   store.connectToRun(RUN);
   await time.advance(20);
   unheard(server, () => commits(server, 1));
-  server.intercept = (url) => (url.pathname.endsWith("/replay") ? Response.json({}, { status: 500 }) : null);
+  server.intercept = (url) => (url.pathname.endsWith("/replay") ? new Promise(() => {}) : null);
   commits(server, 1_001);
   await time.advance(5_000);
   assert.equal(server.dials.length, 2);
@@ -152,6 +152,36 @@ test("R66: a hole that can no longer be filled is a reset with the new state", a
   commits(server, 1);
   await time.advance(20);
   assert.deepEqual(numbers(events), [1, 6]);
+});
+
+test("R66: a replay of another history is a reset", async () => {
+  const { time, store, server } = world();
+  const { events, resets } = record(store);
+  store.connectToRun(RUN);
+  await time.advance(20);
+  commits(server, 1);
+  unheard(server, () => commits(server, 1));
+  server.intercept = (url) => {
+    if (url.pathname.endsWith("/replay")) server.replaceHistory("epoch-2");
+    return null;
+  };
+  commits(server, 1);
+  await time.advance(1_000);
+  assert.deepEqual(numbers(events), [1]);
+  assert.deepEqual(resets.map(({ reason, epoch }) => [reason, epoch]), [["epoch_changed", "epoch-2"]]);
+});
+
+test("after close() a hole is no longer worked at", async () => {
+  const { time, store, server } = world();
+  store.connectToRun(RUN);
+  await time.advance(20);
+  unheard(server, () => commits(server, 1));
+  server.intercept = (url) => (url.pathname.endsWith("/replay") ? Response.json({}, { status: 500 }) : null);
+  commits(server, 1);
+  await time.advance(5);
+  void store.close();
+  await time.advance(10_000);
+  assert.equal(replays(server).length, 1);
 });
 
 test("R62, R63: another history is told as a reset, and the old view is gone", async () => {

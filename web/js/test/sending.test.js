@@ -198,6 +198,22 @@ for (const code of ["rate_limited", "storage_unavailable", "draining", "too_many
   });
 }
 
+test("R19: a message that was refused for now waits as long as the server says", async () => {
+  const { time, store, server } = world();
+  let refused = false;
+  server.refuse = () => {
+    if (refused) return undefined;
+    refused = true;
+    return { code: "storage_unavailable", retryable: true, retryAfterMs: 2_000 };
+  };
+  store.connectToRun(RUN);
+  const sent = store.sendFlag("PM", "patient");
+  await time.advance(1_900);
+  assert.equal(server.received.filter(isMessage).length, 1);
+  await time.advance(200);
+  assert.equal(sent.state().state, "committed");
+});
+
 test("R19: after a rate limit messages wait as told, and go out at a pace until the queue was empty", async () => {
   const { time, store, server } = world();
   let refused = false;

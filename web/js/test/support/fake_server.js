@@ -47,7 +47,9 @@ export class FakeServer {
     this.refuse = () => undefined;
     /** @type {(frame: any) => boolean} */
     this.swallowAck = () => false;
-    /** @type {(url: URL, init: any) => Response | null} */
+    /** the upgrade goes through, and WELCOME takes this long, milliseconds */
+    this.welcomeDelayMs = 0;
+    /** @type {(url: URL, init: any) => Response | null | Promise<Response | null>} */
     this.intercept = () => null;
     /** @type {(welcome: any) => any} */
     this.welcome = (welcome) => welcome;
@@ -161,7 +163,7 @@ export class FakeServer {
     const parsed = new URL(url);
     this.requests.push({ url: parsed, init });
     if (this.down) throw new TypeError("fetch failed");
-    const intercepted = this.intercept(parsed, init);
+    const intercepted = await this.intercept(parsed, init);
     if (intercepted !== null) return intercepted;
     const route = parsed.pathname.split("/").at(-1);
     if (route === "poll") return Response.json(this.#poll(parsed));
@@ -255,7 +257,8 @@ export class FakeSocket {
     this.readyState = 1;
     this.onopen?.({});
     if (server.cutAfterMs < Infinity) server.time.setTimeout(() => this.cut(1006), server.cutAfterMs);
-    if (!server.mute) this.#welcome();
+    if (server.welcomeDelayMs > 0) server.time.setTimeout(() => this.#welcome(), server.welcomeDelayMs);
+    else if (!server.mute) this.#welcome();
   }
 
   #welcome() {
