@@ -25,6 +25,8 @@ WIDE: Final = 134
 _COLOURS: Final = {"HEALTHY": "green", "NOTICE": "cyan", "DEGRADED": "yellow", "UNHEALTHY": "bold red"}
 _TRANSPORTS: Final = {"websocket": "ws", "polling": "poll"}
 _MOST_FINDINGS: Final = 3
+_LEAST_HEIGHT: Final = 10
+"""Lines for the head, one run and one session."""
 
 Report = dict[str, Any]
 
@@ -72,9 +74,10 @@ def draw(report: Report, width: int = WIDE, height: int | None = None, problem: 
     runs, sessions = report["runs"], report["sessions"]
     room = len(sessions)
     if height is not None:
-        left = height - 3 - len(findings)
+        findings = findings[: max(0, height - _LEAST_HEIGHT)]
+        left = height - len(findings) - _LEAST_HEIGHT + 2
         runs = runs[: max(1, min(MOST_RUNS, left // 3))]
-        room = max(1, left - (len(runs) + 3) - 3)
+        room = max(1, left - len(runs))
     parts: list[RenderableType] = [*_head(report, problem), *map(_finding, findings)]
     if sessions:
         is_wide = width >= WIDE
@@ -126,7 +129,8 @@ def _table(title: str, columns: tuple[_Column, ...], rows: list[Report], is_wide
     for column in columns:
         table.add_column(column.name, justify="right" if column.is_number else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(column.show(row) for column in columns))
+        # As Text, since rich would read a plain string as markup.
+        table.add_row(*(shown if isinstance(shown := column.show(row), Text) else Text(shown) for column in columns))
     return table
 
 
