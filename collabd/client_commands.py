@@ -199,7 +199,7 @@ async def _tell_of_connection(run: Run) -> None:
         last = health.transport
         told = {
             "none": f"connection lost, coming back by itself: {run.problem}",
-            "polling": "WebSockets do not pass: polling until they do",
+            "polling": "polling over HTTP until a WebSocket passes",
             "websocket": "connected again",
         }
         click.echo(f"collabd: {told[last]}", err=True)

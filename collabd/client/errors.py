@@ -110,7 +110,7 @@ class ServerBusy(ConnectionProblem):
     code = "busy"
 
     def __init__(self, why: str, retry_after_s: float) -> None:
-        super().__init__(f"the server asks to come again in {retry_after_s:g} s: {why}; the client does so by itself")
+        super().__init__(f"the server asks to come again in {retry_after_s:.1f} s: {why}; the client does so by itself")
         self.retry_after_s = retry_after_s
 
 

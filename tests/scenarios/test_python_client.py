@@ -7,6 +7,7 @@ three seconds; nothing here waits for a time, but for what has to happen.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -313,3 +314,22 @@ def test_the_command_line_sends_tails_and_replays(tmp_path: Path) -> None:
     gone = collabd("replay", run_id)
     assert (gone.returncode, gone.stdout, gone.stderr.count("\n")) == (1, "", 1)
     assert "is the server running" in gone.stderr
+
+
+def test_ctrl_c_ends_tail_without_a_word(tmp_path: Path) -> None:
+    """Interrupted as a shell does it: the shell's status, what was shown, no traceback."""
+    from tests.support.daemon import running_daemon
+
+    run_id = "8f14e45f-ceea-467f-9c2b-0a1b2c3d4e5f"
+    message = {"eventType": "FLAG", "data": {"stepId": "s", "note": "n"}, "clientMessageId": "m1"}
+    with running_daemon(tmp_path / "data") as daemon:
+        daemon.request(f"/api/runs/{run_id}/collaboration/events?userId=ann", message)
+        command = [sys.executable, "-u", "-m", "collabd", "tail", run_id, "--url", daemon.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
+            assert tail.stdout is not None
+            assert tail.stderr is not None
+            shown = tail.stdout.readline()
+            tail.send_signal(signal.SIGINT)
+            assert tail.wait(10) == 130
+            assert tail.stdout.read() + tail.stderr.read() == ""
+    assert shown.split()[0] == "1"
