@@ -63,6 +63,10 @@ class _PlainH11(H11Protocol):
         _make_careful(self.stream)
 
     async def _send_h11_event(self, event: Any) -> None:
+        if isinstance(event, h11.Response) and self.connection.their_state is h11.SEND_BODY:
+            # Answered before the request was read to its end, as what is too big is: nothing can follow it
+            # (RFC 9112, section 9.6), so the client should not try.
+            event = h11.Response(status_code=event.status_code, headers=[*event.headers, (b"connection", b"close")])
         try:
             data = self.connection.send(event)
         except h11.LocalProtocolError:
@@ -94,6 +98,15 @@ class _Connection(TCPServer):
     """One HTTP connection on a stream that was accepted, and perhaps encrypted, elsewhere."""
 
     stream: Any
+
+    async def protocol_send(self, event: Any) -> None:
+        """Send bytes, close, or note that the connection is idle: all of it, whatever happens meanwhile.
+
+        The end of an answer cancels the app that gives it, and it is that app's task that comes here to say so. Cut
+        short, the connection would stay open with nobody to serve it. Writing and closing have deadlines of their own.
+        """
+        with trio.CancelScope(shield=True):
+            await super().protocol_send(event)
 
     async def serve(self, client: tuple[str, int], server: tuple[str, int], *, tls: bool, http2: bool) -> None:
         """Run until the peer or the server is done with it."""

@@ -6,6 +6,7 @@ Law of this file: it knows messages and answers, not HTTP. Rules: docs/protocol.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collabd.hub.hub import Hub
     from collabd.hub.run import Run
     from collabd.hub.session import Session
+    from collabd.protocol.rate import Rates
 
 MAX_BATCH: Final = 100
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -44,6 +46,7 @@ class Sender(NamedTuple):
     user_id: str
     identity: Identity
     session: Session | None
+    rates: Rates | None
 
 
 async def publish(hub: Hub, caller: Caller, run_text: str, query: bytes, body: bytes) -> bytes:
@@ -67,7 +70,8 @@ async def publish(hub: Hub, caller: Caller, run_text: str, query: bytes, body: b
     session = run.attendance.present(session_id) if session_id else run.attendance.polling_session_of(user_id)
     if session is not None and session.user_id != user_id:
         session = None
-    answers = await _Batch(Sender(run, user_id, identity, session)).take(messages)
+    rates = hub.rate_limits.of_publisher(run_id, user_id, caller.address)
+    answers = await _Batch(Sender(run, user_id, identity, session, rates)).take(messages)
     if not is_batch and isinstance(answers[0], ProtocolError):
         raise answers[0]
     return msgspec.json.encode({"acks": [_as_data(answer) for answer in answers]})
@@ -111,12 +115,14 @@ class _Batch:
         self._answers: list[Any] = []
         self._waiting = 0
         self._settled = trio.Event()
-        self._stopped = False
+        self._index = 0
+        self._stopped_at: float = inf
 
     async def take(self, messages: list[bytes]) -> list[Any]:
         """Take every message; answers are an ACK's data or a ProtocolError each."""
         for index, text in enumerate(messages):
             self._answers.append(None)
+            self._index = index
             try:
                 await self._take_one(index, text)
             except ProtocolError as error:
@@ -133,7 +139,8 @@ class _Batch:
         if len(text) > hub.config.websocket.max_message_bytes:
             raise ProtocolError("message_too_big", f"a message may have {hub.config.websocket.max_message_bytes} bytes")
         message = hub.intake.decode(text)
-        hub.check_publish_rate(sender.run.run_id, sender.user_id, message)
+        message_id = message.client_message_id if isinstance(message, ClientMessage) else None
+        hub.rate_limits.take_message(sender.rates, len(text), message_id)
         if isinstance(message, ClientHealth):
             if sender.session is not None:
                 take_client_health(sender.session, message)
@@ -179,7 +186,7 @@ class _Batch:
     def _refuse(self, index: int, error: ProtocolError) -> None:
         self._answers[index] = error
         self._hub.counters.refused[error.code] += 1
-        self.refused(None, error)
+        self.refused(None, error, index)
 
     async def _wait_settled(self) -> None:
         with trio.move_on_after(COMMIT_TIMEOUT_S):
@@ -190,13 +197,13 @@ class _Batch:
     # The Order that the committer asks
 
     def admit(self, client_message_id: str | None) -> int:
-        """Nothing of a batch passes after a retryable failure in it."""
-        self.confirm(client_message_id, 0)
-        return 0
+        """Number the message that is looked at by its place in the batch, or refuse it after a retryable failure."""
+        self.confirm(client_message_id, self._index)
+        return self._index
 
     def confirm(self, client_message_id: str | None, number: int) -> None:
-        """The same when its commit begins."""
-        if self._stopped:
+        """Let what came before a retryable failure pass, and nothing that came after it."""
+        if number > self._stopped_at:
             raise ProtocolError(
                 "not_attempted",
                 "an earlier message of the batch has to be sent again first",
@@ -204,8 +211,9 @@ class _Batch:
             )
 
     def refused(self, client_message_id: str | None, answer: ProtocolError, number: int | None = None) -> None:
-        """Stop the batch when sending again may help."""
-        self._stopped = self._stopped or answer.retryable
+        """Stop the batch where sending again may help."""
+        if answer.retryable:
+            self._stopped_at = min(self._stopped_at, self._index if number is None else number)
 
 
 def _ack(client_message_id: str | None, sequence_number: int | None, *, duplicate: bool) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from tests.transports.wires import Headers, Http1Wire, Http2Wire
 
 GRACE_S: Final = 0.4
 RETENTION: Final = 20
+HEARTBEAT_S: Final = 600
 SETTINGS: Final = {
+    "WEBSOCKET__HEARTBEAT_INTERVAL_S": str(HEARTBEAT_S),  # no ping comes between the frames that a test reads
     "LIMITS__MESSAGES_PER_SECOND": "0",
     "PRESENCE__GRACE_S": str(GRACE_S),
     "STORAGE__MAX_PERSISTED_MESSAGES_PER_RUN": str(RETENTION),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.transports.conftest import RETENTION, Join
+from tests.transports.conftest import HEARTBEAT_S, RETENTION, Join
 
 WELCOME_KEYS = {
     "sessionId",
@@ -45,7 +45,7 @@ def test_the_first_welcome_describes_an_empty_run(join: Join, run: str) -> None:
         "activeUsers": ["ann"],
         "activeUserCount": 1,
         "cursorPositions": {},
-        "heartbeatIntervalMs": 10000,
+        "heartbeatIntervalMs": HEARTBEAT_S * 1000,
         "maxMessageBytes": 65536,
     }
 
