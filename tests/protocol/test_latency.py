@@ -61,4 +61,4 @@ def test_values_beyond_the_scale_count_as_its_nearest_end(value: float, reported
 def test_memory_is_bounded_however_many_values_come() -> None:
     """A few hundred buckets for the whole scale."""
     digest = digest_of([0.05 * 1.01**step for step in range(1500)])
-    assert len(digest._buckets) <= 290
+    assert len(digest._counts) <= 290
