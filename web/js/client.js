@@ -29,7 +29,7 @@ const EVENT_LIMIT = 10_000;
  * @property {string} url the server's address: http, https, ws or wss, with a path where it is behind a prefix
  * @property {string} userId who the user is; with tokens, the one whom the token names
  * @property {TokenOption} [token] a token, or a function that supplies one and is asked again when it is refused or due
- * @property {StorageOption} [storage] "auto" (default): IndexedDB in browsers, else memory; "memory"; or one of your own
+ * @property {StorageOption} [storage] "auto" (default): IndexedDB in browsers, else memory; "memory"; or your own
  * @property {number} [maxReconnectAttempts] failures before polling takes over; else the server says
  * @property {number} [pollingIntervalMs] else the server says
  * @property {number} [messageRetryLimit] refused tries of one message; else the server says
@@ -98,8 +98,8 @@ export class StreamStore {
    * Go into a run; another one that the client is in is left. Sending is possible at once: what is sent before the
    * connection stands is queued.
    * @param {string} runId a UUID
-   * @param {{failFast?: boolean}} [options] failFast: give up at the first problem (an unreachable server, a server that
-   *   is no collabd) instead of trying again
+   * @param {{failFast?: boolean}} [options] failFast: give up at the first problem (an unreachable server, one that is no
+   *   collabd) instead of trying again
    * @returns {Promise<void>} done when the run's state is there; rejects when the client gives up or is closed before.
    *   Nobody has to wait for it
    * @throws {import("./errors.js").InvalidRunIdError}

@@ -13,7 +13,7 @@
  *           ├── MessageRejectedError      a queued message will not be committed, and why
  *           ├── UnreachableError          nothing answers; the client goes on trying
  *           ├── NotCollabdError           something answers that is no collabd; the client goes on trying
- *           ├── WebSocketBlockedError     the server answers, but no WebSocket passes; the client goes on trying, and polls
+ *           ├── WebSocketBlockedError     the server answers, but no WebSocket passes; the client polls and tries
  *           ├── ServerBusyError           the server asks to come later; the client does
  *           ├── TokenUnavailableError     the function that supplies tokens failed; the client goes on trying
  *           ├── UnauthorizedError         the token was refused, a fresh one too: the client gave up

@@ -7,7 +7,7 @@
 /** @typedef {import("./client.js").ClientOptions} ClientOptions */
 /** @typedef {import("./core/types.js").CollabEvent} CollabEvent */
 /** @typedef {import("./core/health.js").ConnectionHealth} ConnectionHealth */
-/** @typedef {import("./shell/connection.js").ConnectionState} ConnectionState */
+/** @typedef {import("./shell/connection_types.js").ConnectionState} ConnectionState */
 /** @typedef {import("./shell/environment.js").Environment} Environment */
 /** @typedef {import("./shell/incoming.js").Reset} Reset */
 /** @typedef {import("./shell/message_log.js").OwnMessage} OwnMessage */

@@ -6,38 +6,11 @@
  * overtakes an earlier one.
  */
 
+/** @import { Change, Entry, Verdict, Way } from "./outbox_types.js" */
 /** @import { AckData, ErrorData } from "./types.js" */
 
 import { FIXED } from "./constants.js";
 import { Pacing } from "./pacing.js";
-
-/**
- * @typedef {"queued" | "sent" | "committed" | "rejected"} MessageState
- *
- * @typedef {object} Entry one message that is not final
- * @property {string} clientMessageId
- * @property {string} text the encoded message
- * @property {number} bytes of the text in UTF-8
- * @property {number} attempts counted refusals (R18)
- * @property {MessageState} state
- * @property {number} sentAt when it went out last
- * @property {any} [stored] where the queue keeps it; nothing to the outbox
- *
- * @typedef {object} Change what became of one message
- * @property {Entry} entry
- * @property {MessageState} state
- * @property {number | null} [sequenceNumber] of a committed one; null for a transient event
- * @property {boolean} [duplicate] of a committed one
- * @property {string} [code] of a rejected one
- * @property {string} [message] of a rejected one
- *
- * @typedef {object} Verdict
- * @property {Change[]} changes
- * @property {boolean} drop the connection holds back later messages for one that will not come again: drop it (R18)
- *
- * @typedef {object} Way how the connection takes messages
- * @property {boolean} batch one POST at a time instead of a window of frames
- */
 
 /** Refusals that say nothing against the message itself (R18). */
 const NOT_COUNTED = new Set([

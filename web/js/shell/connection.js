@@ -6,7 +6,9 @@
  */
 
 /** @import { HttpAnswer, Judgement } from "../core/answers.js" */
-/** @import { Frame, PollAnswer, Position, Welcome } from "../core/types.js" */
+/** @import { Welcome } from "../core/types.js" */
+/** @import { CollabdError } from "../errors.js" */
+/** @import { Host, Target } from "./connection_types.js" */
 /** @import { Environment } from "./environment.js" */
 /** @import { End } from "./socket_link.js" */
 
@@ -15,34 +17,11 @@ import { closeRule } from "../core/close_codes.js";
 import { FIXED } from "../core/constants.js";
 import { Redial } from "../core/redial.js";
 import { RefusedError, ServerBusyError, UnauthorizedError } from "../errors.js";
+import { Fallback } from "./fallback.js";
 import { goodbye, problemOf } from "./problems.js";
-import { Poller } from "./poller.js";
 import { SocketLink } from "./socket_link.js";
 
 const EXPIRED = "it has expired or is not accepted";
-
-/**
- * @typedef {"connecting" | "live" | "waiting" | "polling" | "closed"} ConnectionState
- *
- * @typedef {object} Target
- * @property {string} url for problems: the address as the application knows it
- * @property {import("./tokens.js").Tokens} tokens
- * @property {() => import("../core/constants.js").Limits} limits
- * @property {(reconnectAttempt: number, token: string | null) => {url: string, protocols: string[]}} socket
- * @property {(position: Position | null) => Promise<HttpAnswer>} poll
- * @property {() => Promise<HttpAnswer>} pollForReason
- *
- * @typedef {object} Host
- * @property {() => Position | null} position
- * @property {(welcome: Welcome, link: SocketLink) => void} onLive
- * @property {(frame: Frame) => void} onFrame
- * @property {(code: number) => void} onLost the live socket ended
- * @property {() => void} onFallback polling begins
- * @property {(answer: PollAnswer, asked: Position | null, tookMs: number) => void} onPolled
- * @property {(state: ConnectionState) => void} onState
- * @property {(problem: import("../errors.js").CollabdError | null) => void} onProblem
- * @property {(error: import("../errors.js").CollabdError) => void} onGivenUp
- */
 
 export class Connection {
   /**
@@ -56,14 +35,12 @@ export class Connection {
     this.host = host;
     this.redial = new Redial();
     this.closed = false;
-    this.fallback = false;
     /** @type {SocketLink | null} live, or on its way to be */
     this.link = null;
     this.dialling = 0;
     /** @type {number | null} when the socket that is live got its WELCOME */
     this.liveSince = null;
-    /** @type {number | null} when a DRAIN lets the client come back */
-    this.drainedUntil = null;
+    this.drained = false;
     this.rateLimitedMs = 10_000;
     /** @type {string | null} the token of the newest try */
     this.shownToken = null;
@@ -71,12 +48,9 @@ export class Connection {
     this.timer = null;
     /** @type {any} */
     this.drainTimer = null;
-    this.poller = new Poller(env, () => target.limits().pollingIntervalMs, {
-      position: () => host.position(),
-      ask: (position) => target.poll(position),
-      onAnswer: (answer, asked, tookMs) => this.#polled(answer, asked, tookMs),
-      onTrouble: (judgement, answer) => this.#pollTrouble(judgement, answer),
-      mayAsk: () => this.#mayTry(),
+    this.fallback = new Fallback(env, target, host, {
+      giveUp: (error) => this.#giveUp(error),
+      mayTry: () => this.#mayTry(),
     });
   }
 
@@ -101,19 +75,20 @@ export class Connection {
     if (this.closed) return;
     this.#abandon();
     this.#schedule({ atOnce: true });
-    this.poller.hurry();
+    this.fallback.hurry();
   }
 
   /** The page became visible or got a network, which is a reason to try at once (R26). */
   hurry() {
     if (this.closed || this.liveSince !== null) return;
-    this.poller.hurry();
+    this.fallback.hurry();
     if (this.link === null && this.timer !== null) this.#schedule({ atOnce: true });
   }
 
   /** R33. @param {number} retryAfterMs */
   draining(retryAfterMs) {
-    this.drainedUntil = this.env.now() + retryAfterMs;
+    this.drained = true;
+    this.redial.told(this.env.now() + retryAfterMs);
     this.host.onProblem(new ServerBusyError("draining", "it restarts"));
     this.drainTimer = this.env.setTimeout(() => this.link?.drop(), FIXED.drainWaitMs);
   }
@@ -130,15 +105,6 @@ export class Connection {
     this.#comeBackWithToken(used, EXPIRED);
   }
 
-  /**
-   * A publish was refused as a whole (R78).
-   * @param {Judgement} judgement
-   * @param {HttpAnswer} answer
-   */
-  publishRefused(judgement, answer) {
-    if (judgement.kind === "token" || judgement.code === "run_not_found") this.#pollTrouble(judgement, answer);
-  }
-
   /** Called about once a second while live. @param {number} now */
   look(now) {
     if (this.liveSince !== null && now - this.liveSince >= FIXED.stableAfterMs) this.redial.stable();
@@ -152,7 +118,7 @@ export class Connection {
     this.env.clearTimeout(this.timer);
     this.timer = null;
     const dialling = ++this.dialling;
-    if (!this.fallback) this.host.onState("connecting");
+    if (!this.fallback.active) this.host.onState("connecting");
     let token;
     try {
       token = await this.target.tokens.current();
@@ -182,8 +148,7 @@ export class Connection {
       this.comeBackNow();
       return;
     }
-    this.poller.stop();
-    this.fallback = false;
+    this.fallback.end();
     this.liveSince = this.env.now();
     this.redial.welcomed();
     this.target.tokens.worked();
@@ -196,6 +161,7 @@ export class Connection {
   #ended(end) {
     const wasStable = this.liveSince !== null && this.env.now() - this.liveSince >= FIXED.stableAfterMs;
     if (wasStable) this.redial.stable();
+    const { drained } = this;
     this.#forgetLink(end.code);
     if (!end.opened) {
       void this.#askWhy();
@@ -205,7 +171,8 @@ export class Connection {
       this.#failed(problemOf(end.problem, this.target.url));
       return;
     }
-    this.#goBy(end.code, wasStable);
+    if (drained) this.#schedule({ atOnce: true });
+    else this.#goBy(end.code, wasStable);
   }
 
   /**
@@ -214,12 +181,7 @@ export class Connection {
    */
   #goBy(code, wasStable) {
     const rule = closeRule(code);
-    const drained = this.drainedUntil;
-    this.drainedUntil = null;
-    if (drained !== null) {
-      this.redial.told(drained);
-      this.#schedule({ atOnce: true });
-    } else if (rule.act === "stop") {
+    if (rule.act === "stop") {
       this.#giveUp(goodbye(/** @type {string} */ (rule.why)));
     } else if (rule.act === "token") {
       this.#comeBackWithToken(this.shownToken, EXPIRED);
@@ -264,7 +226,7 @@ export class Connection {
     else this.#giveUp(new UnauthorizedError(why));
   }
 
-  /** @param {import("../errors.js").CollabdError} problem */
+  /** @param {CollabdError} problem */
   #failed(problem) {
     this.redial.failed();
     this.host.onProblem(problem);
@@ -274,10 +236,11 @@ export class Connection {
   /** @param {{atOnce?: boolean}} how */
   #schedule({ atOnce = false }) {
     if (this.closed) return;
-    if (!this.fallback && this.redial.shouldPoll(this.target.limits().maxReconnectAttempts)) this.#fallBack();
-    if (!this.fallback) this.host.onState("waiting");
+    if (!this.fallback.active && this.redial.shouldPoll(this.target.limits().maxReconnectAttempts))
+      this.fallback.begin();
+    if (!this.fallback.active) this.host.onState("waiting");
     const now = this.env.now();
-    const at = this.redial.nextAt(now, this.env.random, { fallback: this.fallback, atOnce });
+    const at = this.redial.nextAt(now, this.env.random, { fallback: this.fallback.active, atOnce });
     this.env.clearTimeout(this.timer);
     this.timer = this.env.setTimeout(() => this.#due(), at - now);
   }
@@ -287,36 +250,7 @@ export class Connection {
     if (this.#mayTry()) void this.#dial();
   }
 
-  #fallBack() {
-    this.fallback = true;
-    this.host.onState("polling");
-    this.host.onFallback();
-    this.poller.start();
-  }
-
-  /**
-   * @param {PollAnswer} answer
-   * @param {Position | null} asked
-   * @param {number} tookMs
-   */
-  #polled(answer, asked, tookMs) {
-    this.target.tokens.worked();
-    this.host.onProblem(null);
-    this.host.onPolled(answer, asked, tookMs);
-  }
-
-  /**
-   * @param {Judgement} judgement
-   * @param {HttpAnswer} answer
-   */
-  #pollTrouble(judgement, answer) {
-    if (judgement.kind === "refused") this.#giveUp(new RefusedError(judgement.code, judgement.message));
-    else if (judgement.kind !== "token") this.host.onProblem(problemOf(judgement, this.target.url, answer.cause));
-    else if (!this.target.tokens.refused(answer.token ?? null)) this.#giveUp(new UnauthorizedError(judgement.message));
-    return !this.closed;
-  }
-
-  /** @param {import("../errors.js").CollabdError} error */
+  /** @param {CollabdError} error */
   #giveUp(error) {
     if (this.closed) return;
     this.#shutDown();
@@ -325,6 +259,8 @@ export class Connection {
 
   /** @param {1000} [code] */
   #abandon(code) {
+    // Also what is still on its way to be a link: a token asked for, or the question why a socket did not open.
+    this.dialling += 1;
     this.link?.abandon(code);
     this.#forgetLink(code ?? 1005);
   }
@@ -334,6 +270,7 @@ export class Connection {
     const wasLive = this.liveSince !== null;
     this.link = null;
     this.liveSince = null;
+    this.drained = false;
     this.env.clearTimeout(this.drainTimer);
     if (wasLive) this.host.onLost(code);
   }
@@ -341,8 +278,7 @@ export class Connection {
   #shutDown() {
     if (this.closed) return;
     this.closed = true;
-    this.dialling += 1;
-    this.poller.stop();
+    this.fallback.end();
     this.#abandon(1000);
     this.env.clearTimeout(this.timer);
     this.host.onState("closed");

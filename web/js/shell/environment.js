@@ -53,9 +53,7 @@
  * @returns {Environment}
  */
 export function environment(replaced = {}) {
-  const { WebSocket, BroadcastChannel, navigator, document } = /** @type {Partial<typeof globalThis>} */ (
-    globalThis
-  );
+  const { WebSocket, BroadcastChannel, navigator, document } = /** @type {Partial<typeof globalThis>} */ (globalThis);
   // Node has a BroadcastChannel too, but no other tabs: an open one would keep the process from ending.
   const channels = document !== undefined && BroadcastChannel !== undefined;
   return {

@@ -9,7 +9,7 @@
 /**
  * @typedef {object} Told the state of one message, as one tab tells the others
  * @property {string} clientMessageId
- * @property {import("../core/outbox.js").MessageState} state
+ * @property {import("../core/outbox_types.js").MessageState} state
  * @property {number | null} [sequenceNumber]
  * @property {boolean} [duplicate]
  * @property {string} [code]
@@ -20,7 +20,7 @@
  * @property {number} bytes
  *
  * @typedef {object} QueueHandlers
- * @property {(messages: QueuedMessage[], older: boolean) => void} onMessages for this tab to send; `older`: adopted ones
+ * @property {(messages: QueuedMessage[], older: boolean) => void} onMessages for this tab to send; older: adopted ones
  * @property {(told: Told) => void} onTold another tab says what became of a message
  * @property {(count: Count) => void} onCount another tab says how much waits
  *

@@ -16,7 +16,7 @@ import { readable, signal } from "../readable.js";
  * @property {string} clientMessageId
  * @property {string} eventType
  * @property {any} data
- * @property {"storing" | "queued" | "sent" | "committed" | "rejected"} state "storing" until the browser's storage has it
+ * @property {"storing" | "queued" | "sent" | "committed" | "rejected"} state "storing" until the storage has it
  * @property {number | null} [sequenceNumber] of a committed one; null for a transient event
  * @property {boolean} [duplicate] of a committed one: an earlier sending of it had been committed
  * @property {string} [code] why it was rejected

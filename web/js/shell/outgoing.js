@@ -6,7 +6,7 @@
  */
 
 /** @import { Limits } from "../core/constants.js" */
-/** @import { Change, Entry } from "../core/outbox.js" */
+/** @import { Change, Entry } from "../core/outbox_types.js" */
 /** @import { Frame } from "../core/types.js" */
 /** @import { Environment } from "./environment.js" */
 /** @import { QueuedMessage } from "./idb_storage.js" */
@@ -239,4 +239,3 @@ function entryOf(stored) {
   const { clientMessageId, text, attempts } = stored;
   return { clientMessageId, text, bytes: byteLength(text), attempts, state: "queued", sentAt: 0, stored };
 }
-

@@ -17,7 +17,7 @@ import { FIXED } from "../core/constants.js";
  * @property {() => Position | null} position
  * @property {(position: Position | null) => Promise<HttpAnswer>} ask
  * @property {(answer: PollAnswer, asked: Position | null, tookMs: number) => void} onAnswer
- * @property {(judgement: Judgement, answer: HttpAnswer) => boolean} onTrouble answers whether to go on
+ * @property {(judgement: Judgement, answer: HttpAnswer) => void} onTrouble may stop it
  * @property {() => boolean} mayAsk false while the page is hidden and offline
  */
 
@@ -80,8 +80,12 @@ export class Poller {
     if (round !== this.round) return;
     this.asking = false;
     const judgement = judge(answer, isPollAnswer);
-    if (judgement.kind === "ok") this.#answered(answer.body, asked, this.env.now() - began);
-    else if (this.handlers.onTrouble(judgement, answer) && this.running) this.#again(this.#waitAfter(judgement));
+    if (judgement.kind === "ok") {
+      this.#answered(answer.body, asked, this.env.now() - began);
+      return;
+    }
+    this.handlers.onTrouble(judgement, answer);
+    if (this.running) this.#again(this.#waitAfter(judgement));
   }
 
   /**

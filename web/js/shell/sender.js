@@ -6,7 +6,7 @@
  */
 
 /** @import { Judgement } from "../core/answers.js" */
-/** @import { Change, Entry } from "../core/outbox.js" */
+/** @import { Change, Entry } from "../core/outbox_types.js" */
 /** @import { Frame } from "../core/types.js" */
 /** @import { Environment } from "./environment.js" */
 
@@ -85,7 +85,7 @@ export class Sender {
 
   /**
    * @param {FrameWay | PostWay} way
-   * @param {number} now the same that was taken at: a later look at the clock would find the wait over, and nothing sent
+   * @param {number} now the same that was taken at: a later look might find the wait over, and nothing would be sent
    */
   #pumpLater(way, now) {
     this.env.clearTimeout(this.timer);

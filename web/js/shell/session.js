@@ -5,25 +5,25 @@
  */
 
 /** @import { Limits } from "../core/constants.js" */
-/** @import { CollabEvent, Frame, Welcome } from "../core/types.js" */
+/** @import { CollabEvent, Welcome } from "../core/types.js" */
 /** @import { CollabdError } from "../errors.js" */
-/** @import { ConnectionState } from "./connection.js" */
+/** @import { ConnectionState } from "./connection_types.js" */
 /** @import { Environment } from "./environment.js" */
 /** @import { Reset } from "./incoming.js" */
 /** @import { StorageOption } from "./open_queue.js" */
 /** @import { SocketLink } from "./socket_link.js" */
 /** @import { TokenOption } from "./tokens.js" */
 
-import { DEFAULT_LIMITS } from "../core/constants.js";
 import { healthReport } from "../core/health.js";
 import { checkSize, encodeMessage } from "../core/message.js";
 import { NOBODY } from "../core/presence.js";
 import { ClosedError } from "../errors.js";
 import { Connection } from "./connection.js";
+import { Conversation } from "./conversation.js";
 import { CursorPace } from "./cursor_pace.js";
 import { Http } from "./http.js";
 import { Incoming } from "./incoming.js";
-import { LiveSocket } from "./live_socket.js";
+import { LimitKeeper } from "./limits.js";
 import { Outgoing } from "./outgoing.js";
 import { PollingSide } from "./polling_side.js";
 import { Routes } from "./routes.js";
@@ -51,8 +51,6 @@ import { View } from "./view.js";
  * @property {() => void} onClosed close() was called
  */
 
-const RATE_LIMIT_PAUSE_MS = 1_000;
-
 export class Session {
   /**
    * @param {Environment} env
@@ -64,30 +62,23 @@ export class Session {
     this.plan = plan;
     this.handlers = handlers;
     this.view = new View(plan.runId, plan.userId, plan.eventLimit);
-    /** @type {Partial<Limits>} what the server says */
-    this.told = {};
-    this.askedConfig = false;
+    this.limits = new LimitKeeper(plan.limits);
     /** @type {CollabdError | null} why nothing can be sent any more */
     this.ended = null;
     this.tokens = new Tokens(env, plan.token);
     this.routes = new Routes(new Http(env, plan.base, plan.runId, this.tokens), plan);
     this.cursor = new CursorPace(env);
-    /** @type {LiveSocket | null} */
-    this.live = null;
+    /** @type {Conversation | null} while a WebSocket is live */
+    this.conversation = null;
     this.incoming = this.#makeIncoming();
     this.outgoing = this.#makeOutgoing();
     this.connection = this.#makeConnection();
     this.pollingSide = new PollingSide(env, this.routes, this.cursor, {
-      onRefused: (judgement, answer) => this.connection.publishRefused(judgement, answer),
+      onRefused: (judgement, answer) => this.connection.fallback.publishRefused(judgement, answer),
       healthReport: () => healthReport(this.view.health.peek()),
     });
     this.stopWatching = env.page.watch((change) => this.#pageChanged(change));
     this.connection.start();
-  }
-
-  /** @returns {Limits} the application's word first, then the server's */
-  limits() {
-    return { ...DEFAULT_LIMITS, ...this.told, ...this.plan.limits };
   }
 
   get messages() {
@@ -107,7 +98,7 @@ export class Session {
   sendCursorMove(data) {
     if (this.ended !== null) throw this.ended;
     const text = encodeMessage("CURSOR_MOVE", data);
-    checkSize(text, this.limits().maxMessageBytes);
+    checkSize(text, this.limits.now.maxMessageBytes);
     this.cursor.move(text);
   }
 
@@ -152,7 +143,7 @@ export class Session {
   #makeOutgoing() {
     const { base, runId, userId, storage, maxQueuedMessages, maxQueuedBytes } = this.plan;
     const queueName = `collabd:${base}|${runId}|${userId}`;
-    const limits = () => this.limits();
+    const limits = () => this.limits.now;
     return new Outgoing(
       this.env,
       { queueName, storage, maxQueuedMessages, maxQueuedBytes, limits },
@@ -168,7 +159,7 @@ export class Session {
     const target = {
       url: this.plan.base,
       tokens: this.tokens,
-      limits: () => this.limits(),
+      limits: () => this.limits.now,
       socket: (/** @type {number} */ attempt, /** @type {string | null} */ token) =>
         this.routes.socket(this.incoming.position(), attempt, token),
       poll: this.routes.poll.bind(this.routes),
@@ -177,7 +168,7 @@ export class Session {
     return new Connection(this.env, target, {
       position: () => this.incoming.position(),
       onLive: (welcome, link) => this.#liveNow(welcome, link),
-      onFrame: (frame) => this.#heard(frame),
+      onFrame: (frame) => this.conversation?.hear(frame),
       onLost: (code) => this.#lost(code),
       onFallback: () => this.#fellBack(),
       onPolled: (answer, asked, tookMs) => this.#polled(answer, asked, tookMs),
@@ -192,85 +183,20 @@ export class Session {
    * @param {SocketLink} link
    */
   #liveNow(welcome, link) {
-    const { sessionId, heartbeatIntervalMs, maxMessageBytes } = welcome;
-    this.routes.sessionId = sessionId;
-    this.#toldLimits({ heartbeatIntervalMs, maxMessageBytes });
-    this.live = new LiveSocket(
-      this.env,
-      link,
-      { heartbeatIntervalMs: this.limits().heartbeatIntervalMs, tokens: this.tokens },
-      {
-        lastSequence: () => this.incoming.position()?.sequence ?? 0,
-        healthReport: () => healthReport(this.view.health.peek()),
-        onLatency: (latency) => this.view.count({ latency }),
-        onLook: (now) => this.#look(now),
-        onSilent: () => this.connection.drop(),
-        onProblem: (problem) => this.#problemIs(problem),
-      },
-    );
-    if (typeof welcome.serverTime === "number") this.tokens.hear(welcome.serverTime);
-    this.view.count({ welcomes: this.view.counts.welcomes + 1 });
-    this.incoming.welcome(welcome);
-    this.#beginBeat();
-    this.outgoing.open({ batch: false, send: (text) => link.send(text) });
-    this.cursor.open((text) => link.send(text));
-    void this.#askConfig();
-  }
-
-  /** @param {Frame} frame */
-  #heard(frame) {
-    this.live?.heard(frame);
-    const handle = FRAMES[frame.eventType];
-    if (handle === undefined) this.incoming.event(/** @type {any} */ (frame));
-    else handle(this, frame);
-    this.#beginBeat();
-  }
-
-  #beginBeat() {
-    if (this.incoming.whole) this.live?.begin();
-  }
-
-  /** @param {Frame} frame */
-  refused(frame) {
-    const { code, clientMessageId, retryAfterMs } = frame.data;
-    if (code === "rate_limited") this.#rateLimited(retryAfterMs ?? RATE_LIMIT_PAUSE_MS, clientMessageId === undefined);
-    this.outgoing.answered(frame);
-    if (code === "unauthorized" && clientMessageId !== undefined) this.connection.tokenRefused();
-  }
-
-  /**
-   * @param {number} pauseMs
-   * @param {boolean} everything no message was named: cursors and health reports wait too (R19)
-   */
-  #rateLimited(pauseMs, everything) {
-    this.connection.rateLimited(pauseMs);
-    if (!everything) return;
-    const until = this.env.now() + pauseMs;
-    this.cursor.pause(until);
-    this.live?.quiet(until);
-  }
-
-  /** @param {{retryAfterMs: number}} data of DRAIN */
-  draining({ retryAfterMs }) {
-    this.outgoing.sender.hold();
-    this.cursor.shut();
-    this.connection.draining(retryAfterMs);
-  }
-
-  /** @param {number} now */
-  #look(now) {
-    this.connection.look(now);
-    const patienceMs = 2 * this.limits().heartbeatIntervalMs;
-    if (this.outgoing.outbox.overdue(now, patienceMs)) this.connection.drop();
+    const { env, incoming, outgoing, connection, cursor, tokens, limits, view } = this;
+    const onProblem = (/** @type {CollabdError} */ problem) => this.#problemIs(problem);
+    this.routes.sessionId = welcome.sessionId;
+    limits.hear(welcome);
+    const parts = { incoming, outgoing, connection, cursor, tokens, limits, view, onProblem };
+    this.conversation = new Conversation(env, link, parts);
+    this.conversation.begin(welcome);
+    void limits.askOnce(() => this.routes.clientConfig());
   }
 
   /** @param {number} code */
   #lost(code) {
-    this.live?.stop();
-    this.live = null;
-    this.cursor.shut();
-    this.incoming.lost();
-    this.outgoing.lost(code);
+    this.conversation?.end(code);
+    this.conversation = null;
   }
 
   #fellBack() {
@@ -287,7 +213,7 @@ export class Session {
     this.view.count({ latency, transport: "polling" });
     this.incoming.polled(answer, asked);
     this.pollingSide.polled();
-    void this.#askConfig();
+    void this.limits.askOnce(() => this.routes.clientConfig());
   }
 
   /** @param {ConnectionState} state */
@@ -325,35 +251,10 @@ export class Session {
     this.view.count({ committed: log.committed, rejected: log.rejected, queuedMessages: waiting, storage });
   }
 
-  /** @param {Partial<Limits>} told */
-  #toldLimits(told) {
-    const known = Object.entries(told).filter(([name, value]) => name in DEFAULT_LIMITS && Number(value) > 0);
-    this.told = { ...this.told, ...Object.fromEntries(known) };
-  }
-
-  async #askConfig() {
-    if (this.askedConfig) return;
-    this.askedConfig = true;
-    const { body } = await this.routes.clientConfig();
-    // What WELCOME said of this connection is newer.
-    if (typeof body === "object" && body !== null) this.#toldLimits({ ...body, ...this.told });
-  }
-
   /** @param {"online" | "offline" | "visible" | "hidden" | "leaving"} change */
   #pageChanged(change) {
     if (change !== "online" && change !== "visible") return;
-    this.live?.wake();
+    this.conversation?.wake();
     this.connection.hurry();
   }
 }
-
-/** Frames that are no events. @type {Record<string, (session: Session, frame: Frame) => void>} */
-const FRAMES = {
-  ACK: (session, frame) => session.outgoing.answered(frame),
-  ERROR: (session, frame) => session.refused(frame),
-  DRAIN: (session, frame) => session.draining(frame.data),
-  WELCOME: () => {},
-  PONG: () => {},
-  AUTH_OK: () => {},
-};
-

@@ -7,7 +7,7 @@
 /** @import { Began } from "../core/timeline.js" */
 /** @import { CollabEvent } from "../core/types.js" */
 /** @import { ConnectionHealth } from "../core/health.js" */
-/** @import { ConnectionState } from "./connection.js" */
+/** @import { ConnectionState } from "./connection_types.js" */
 /** @import { CollabdError } from "../errors.js" */
 
 import { NOBODY } from "../core/presence.js";

@@ -199,7 +199,10 @@ test("R29: after 4429 the client comes back no sooner than the last rate limit t
   store.connectToRun(RUN);
   await time.advance(10);
   for (const { socket } of server.live) {
-    socket.deliver({ eventType: "ERROR", data: { code: "rate_limited", message: "", retryable: true, retryAfterMs: 3000 } });
+    socket.deliver({
+      eventType: "ERROR",
+      data: { code: "rate_limited", message: "", retryable: true, retryAfterMs: 3000 },
+    });
   }
   await time.advance(10);
   server.cut(4429);

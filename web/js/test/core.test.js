@@ -33,7 +33,11 @@ test("a server's address keeps its path and loses what does not belong to it", (
 });
 
 test("R44: a status says what to do only together with a code", () => {
-  const kinds = (/** @type {number} */ status, /** @type {any} */ body, retryAfterMs = /** @type {number | null} */ (null)) => {
+  const kinds = (
+    /** @type {number} */ status,
+    /** @type {any} */ body,
+    retryAfterMs = /** @type {number | null} */ (null),
+  ) => {
     const { kind, failure } = judge({ status, body, retryAfterMs }, () => true);
     return `${kind} ${failure}`;
   };
@@ -85,10 +89,19 @@ test("R81: healthy is a quick WebSocket that delivers", () => {
 test("R83: presence that says the same is the same object, and a user may have any name", () => {
   const before = wholePresence({ users: [], cursors: {} }, { activeUsers: ["ann"], cursorPositions: {} });
   assert.equal(wholePresence(before, { activeUsers: ["ann"], cursorPositions: {} }), before);
-  const event = { eventType: "CURSOR_MOVE", userId: "__proto__", timestamp: 0, data: { nodeId: "PM" }, isCritical: false };
+  const event = {
+    eventType: "CURSOR_MOVE",
+    userId: "__proto__",
+    timestamp: 0,
+    data: { nodeId: "PM" },
+    isCritical: false,
+  };
   const after = presenceAfter(before, event);
   assert.deepEqual(Object.keys(after.cursors), ["__proto__"]);
-  assert.deepEqual(Object.keys(presenceAfter(after, { ...event, eventType: "USER_LEAVE", data: { userId: "__proto__" } }).cursors), []);
+  assert.deepEqual(
+    Object.keys(presenceAfter(after, { ...event, eventType: "USER_LEAVE", data: { userId: "__proto__" } }).cursors),
+    [],
+  );
 });
 
 /** @param {...string} ids */
@@ -114,8 +127,14 @@ test("R17: answers to sendings from before the refusal change nothing", () => {
   outbox.take(0, WIRE);
   outbox.refused(retryable("a", "internal_error"), 0, () => 0, WIRE);
   outbox.refused(retryable("b", "internal_error"), 0, () => 0, WIRE);
-  assert.deepEqual(outbox.entries.map((entry) => entry.attempts), [1, 0]);
-  assert.deepEqual(outbox.take(1, WIRE).map((entry) => entry.clientMessageId), ["a"]);
+  assert.deepEqual(
+    outbox.entries.map((entry) => entry.attempts),
+    [1, 0],
+  );
+  assert.deepEqual(
+    outbox.take(1, WIRE).map((entry) => entry.clientMessageId),
+    ["a"],
+  );
 });
 
 test("R31: adopted messages go before what is not on its way yet, and after a refused one that has to come first", () => {
@@ -123,7 +142,10 @@ test("R31: adopted messages go before what is not on its way yet, and after a re
   outbox.take(0, WIRE);
   outbox.refused(retryable("a", "internal_error"), 0, () => 0, WIRE);
   outbox.addBefore([{ clientMessageId: "x", text: "{}", bytes: 2, attempts: 0, state: "queued", sentAt: 0 }]);
-  assert.deepEqual(outbox.entries.map((entry) => entry.clientMessageId), ["a", "x", "b"]);
+  assert.deepEqual(
+    outbox.entries.map((entry) => entry.clientMessageId),
+    ["a", "x", "b"],
+  );
 });
 
 test("R76: while one POST is on its way there is no other", () => {
@@ -138,7 +160,15 @@ test("R67: a poll's answer about a history that the client has left says nothing
   const asked = { epoch: "old", sequence: 3 };
   timeline.position = { epoch: "new", sequence: 1 };
   timeline.joinedBefore = true;
-  const answer = { epoch: "older", sequenceNumber: 9, oldestSequence: 1, events: [], recovered: false, hasMore: false, sessionId: null };
+  const answer = {
+    epoch: "older",
+    sequenceNumber: 9,
+    oldestSequence: 1,
+    events: [],
+    recovered: false,
+    hasMore: false,
+    sessionId: null,
+  };
   assert.equal(timeline.polled(answer, asked).began, null);
   assert.deepEqual(timeline.position, { epoch: "new", sequence: 1 });
 });

@@ -13,7 +13,9 @@ function behindAProxy(options = {}) {
 
 /** @param {any} server @param {string} route */
 const asked = (server, route) =>
-  server.requests.filter((/** @type {any} */ { url }) => url.pathname.endsWith(route) && url.searchParams.get("limit") !== "1");
+  server.requests.filter(
+    (/** @type {any} */ { url }) => url.pathname.endsWith(route) && url.searchParams.get("limit") !== "1",
+  );
 
 test("R70, R72: polling goes on from the same position, every two seconds, and hands the same events on", async () => {
   const { time, store, server } = behindAProxy();
@@ -31,7 +33,13 @@ test("R70, R72: polling goes on from the same position, every two seconds, and h
   const polls = asked(server, "/poll");
   assert.ok(polls.length === 3, String(polls.length));
   const query = Object.fromEntries(polls[0].url.searchParams);
-  assert.deepEqual(query, { userId: "ann", sessionId: "session-1", afterSequence: "1", epoch: "epoch-1", limit: "1000" });
+  assert.deepEqual(query, {
+    userId: "ann",
+    sessionId: "session-1",
+    afterSequence: "1",
+    epoch: "epoch-1",
+    limit: "1000",
+  });
 });
 
 test("R71: the way back loses nothing and doubles nothing", async () => {
@@ -47,9 +55,15 @@ test("R71: the way back loses nothing and doubles nothing", async () => {
   await time.advance(5_000);
   assert.equal(store.usingFallback(), false);
   assert.equal(store.connectionHealth().transport, "websocket");
-  assert.deepEqual(numbers(store.events()), Array.from({ length: 120 }, (_, index) => index + 1));
+  assert.deepEqual(
+    numbers(store.events()),
+    Array.from({ length: 120 }, (_, index) => index + 1),
+  );
   const own = server.events.filter((event) => event.userId === "ann").map((event) => event.data.note);
-  assert.deepEqual(own, Array.from({ length: 60 }, (_, index) => `a${index}`));
+  assert.deepEqual(
+    own,
+    Array.from({ length: 60 }, (_, index) => `a${index}`),
+  );
   assert.ok((await Promise.all(sent)).every(({ duplicate }) => !duplicate));
 });
 
@@ -67,7 +81,14 @@ test("R72: the server paces the polls", async () => {
   server.intercept = (url) => {
     if (!url.pathname.endsWith("/poll") || url.searchParams.get("limit") === "1") return null;
     const { recovered } = server.resume(url);
-    const page = { sessionId: "s", epoch: server.epoch, sequenceNumber: 0, oldestSequence: 1, events: [], hasMore: false };
+    const page = {
+      sessionId: "s",
+      epoch: server.epoch,
+      sequenceNumber: 0,
+      oldestSequence: 1,
+      events: [],
+      hasMore: false,
+    };
     return Response.json({ ...page, recovered, runState: [], nextPollMs: 7_000 });
   };
   store.connectToRun(RUN);
@@ -109,8 +130,14 @@ test("R75: a poll of another history is a reset", async () => {
   server.replaceHistory("epoch-2");
   server.commit("bob", "FLAG", { stepId: "PM", note: "new" });
   await time.advance(3_000);
-  assert.deepEqual(store.events().map((event) => event.data.note), ["new"]);
-  assert.deepEqual(resets.map(({ reason, sequenceNumber }) => [reason, sequenceNumber]), [["epoch_changed", 1]]);
+  assert.deepEqual(
+    store.events().map((event) => event.data.note),
+    ["new"],
+  );
+  assert.deepEqual(
+    resets.map(({ reason, sequenceNumber }) => [reason, sequenceNumber]),
+    [["epoch_changed", 1]],
+  );
 });
 
 test("R75: a run that was empty is followed from its start, without a reset", async () => {
@@ -133,7 +160,10 @@ test("R76: messages go out by POST at once, a hundred at most in one, one POST a
   await time.advance(50);
   assert.equal(server.head, 250);
   const sizes = asked(server, "/events").map((/** @type {any} */ { init }) => JSON.parse(init.body).events?.length);
-  assert.ok(sizes.every((/** @type {any} */ size) => size === undefined || size <= 100), String(sizes));
+  assert.ok(
+    sizes.every((/** @type {any} */ size) => size === undefined || size <= 100),
+    String(sizes),
+  );
   assert.equal(server.events[249].data.note, "n250");
 });
 
@@ -151,13 +181,17 @@ test("R76: one POST carries at most half a megabyte", async () => {
 test("R76, R18: what a publish refuses for now goes again with the rest, in order, and only the refused one is counted", async () => {
   const { time, store, server } = behindAProxy();
   let refusals = 0;
-  server.refuse = ({ data }) => (data.note === "n2" && refusals++ < 2 ? { code: "internal_error", retryable: true } : undefined);
+  server.refuse = ({ data }) =>
+    data.note === "n2" && refusals++ < 2 ? { code: "internal_error", retryable: true } : undefined;
   store.connectToRun(RUN);
   await time.advance(1_000);
   const sent = [1, 2, 3].map((nth) => store.sendFlag("PM", `n${nth}`));
   await time.advance(5_000);
   await Promise.all(sent);
-  assert.deepEqual(server.events.map((event) => event.data.note), ["n1", "n2", "n3"]);
+  assert.deepEqual(
+    server.events.map((event) => event.data.note),
+    ["n1", "n2", "n3"],
+  );
 });
 
 test("R18: a publish that refuses a message for the third time rejects it and goes on with the rest", async () => {
@@ -186,8 +220,14 @@ test("R77: a POST whose answer was lost is sent again, and each message is there
   const sent = [1, 2, 3].map((nth) => store.sendFlag("PM", `n${nth}`));
   await time.advance(3_000);
   const ends = await Promise.all(sent);
-  assert.deepEqual(ends.map(({ duplicate }) => duplicate), [true, false, false]);
-  assert.deepEqual(server.events.map((event) => event.data.note), ["n1", "n2", "n3"]);
+  assert.deepEqual(
+    ends.map(({ duplicate }) => duplicate),
+    [true, false, false],
+  );
+  assert.deepEqual(
+    server.events.map((event) => event.data.note),
+    ["n1", "n2", "n3"],
+  );
 });
 
 test("R78: a batch that is refused as a whole is taken apart until the culprit stands alone", async () => {
@@ -268,7 +308,8 @@ test("R67: a poll that was asked before a WELCOME came is thrown away", async ()
   store.connectToRun(RUN);
   await time.advance(1_000);
   server.intercept = async (url) => {
-    if (url.searchParams.get("limit") === "1000") await new Promise((resolve) => time.setTimeout(() => resolve(undefined), 9_000));
+    if (url.searchParams.get("limit") === "1000")
+      await new Promise((resolve) => time.setTimeout(() => resolve(undefined), 9_000));
     return null;
   };
   await time.advance(2_000);

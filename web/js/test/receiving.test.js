@@ -91,7 +91,10 @@ test("R64, R65: a hole is noticed at the next event and filled before anything a
   commits(server, 1);
   await time.advance(20);
   assert.deepEqual(numbers(events), [1, 2, 3, 4, 5, 6, 7, 8]);
-  assert.deepEqual(replays(server).map((/** @type {any} */ { url }) => url.searchParams.get("fromSequence")), ["3"]);
+  assert.deepEqual(
+    replays(server).map((/** @type {any} */ { url }) => url.searchParams.get("fromSequence")),
+    ["3"],
+  );
 });
 
 test("R64: an event that comes twice is handed on once", async () => {
@@ -131,7 +134,10 @@ test("R64: more than a thousand events behind a hole are not kept: the client re
   commits(server, 1_001);
   await time.advance(5_000);
   assert.equal(server.dials.length, 2);
-  assert.deepEqual(numbers(events), Array.from({ length: 1_002 }, (_, index) => index + 1));
+  assert.deepEqual(
+    numbers(events),
+    Array.from({ length: 1_002 }, (_, index) => index + 1),
+  );
 });
 
 test("R66: a hole that can no longer be filled is a reset with the new state", async () => {
@@ -168,7 +174,10 @@ test("R66: a replay of another history is a reset", async () => {
   commits(server, 1);
   await time.advance(1_000);
   assert.deepEqual(numbers(events), [1]);
-  assert.deepEqual(resets.map(({ reason, epoch }) => [reason, epoch]), [["epoch_changed", "epoch-2"]]);
+  assert.deepEqual(
+    resets.map(({ reason, epoch }) => [reason, epoch]),
+    [["epoch_changed", "epoch-2"]],
+  );
 });
 
 test("after close() a hole is no longer worked at", async () => {
@@ -195,7 +204,10 @@ test("R62, R63: another history is told as a reset, and the old view is gone", a
   server.commit("bob", "GRAFT", { after: "PM", agentName: "new" });
   server.cut();
   await time.advance(1_000);
-  assert.deepEqual(store.events().map((event) => event.data.agentName), ["new"]);
+  assert.deepEqual(
+    store.events().map((event) => event.data.agentName),
+    ["new"],
+  );
   const [{ events, ...reset }] = resets;
   assert.deepEqual(reset, { reason: "epoch_changed", epoch: "epoch-2", sequenceNumber: 1 });
   assert.equal(events.length, 1);
@@ -294,7 +306,13 @@ test("R82: health is reported after the first PONG and every thirty seconds", as
   store.connectToRun(RUN);
   await time.advance(65_000);
   const reports = server.received.filter((frame) => frame.eventType === "CLIENT_HEALTH").map((frame) => frame.data);
-  const expected = { latencyMs: 2, queuedMessages: 0, reconnectionCount: 0, usingFallback: false, transport: "websocket" };
+  const expected = {
+    latencyMs: 2,
+    queuedMessages: 0,
+    reconnectionCount: 0,
+    usingFallback: false,
+    transport: "websocket",
+  };
   assert.deepEqual(reports, [expected, expected, expected]);
 });
 

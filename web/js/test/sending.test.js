@@ -112,7 +112,10 @@ test("R12, R22: an event that is not persisted is committed without a number", a
   const sent = store.send("WAVE", { at: "bob" });
   await time.advance(20);
   assert.equal((await sent).sequenceNumber, null);
-  assert.deepEqual(store.events().map((event) => event.eventType), ["WAVE"]);
+  assert.deepEqual(
+    store.events().map((event) => event.eventType),
+    ["WAVE"],
+  );
 });
 
 test("R14: at most 32 messages are on the wire without an answer", async () => {
@@ -230,7 +233,10 @@ test("R19: after a rate limit messages wait as told, and go out at a pace until 
   await time.advance(5_000);
   assert.equal(server.head, 4);
   const gaps = times.slice(1).map((at, index) => at - /** @type {number} */ (times[index]));
-  assert.ok(gaps.every((gap) => gap >= 299), String(gaps));
+  assert.ok(
+    gaps.every((gap) => gap >= 299),
+    String(gaps),
+  );
   flags(store, 3, "later");
   await time.advance(20);
   assert.equal(server.head, 7);

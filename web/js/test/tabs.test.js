@@ -44,7 +44,10 @@ for (const locks of [true, false]) {
       browser.server.events.map((event) => event.clientMessageId),
       sent.map(({ clientMessageId }) => clientMessageId),
     );
-    assert.deepEqual(second.store.ownMessages().map(({ state }) => state), Array(20).fill("committed"));
+    assert.deepEqual(
+      second.store.ownMessages().map(({ state }) => state),
+      Array(20).fill("committed"),
+    );
     assert.equal(second.store.queuedMessageCount(), 0);
   });
 
@@ -115,13 +118,19 @@ test("R30: of two tabs one sends, and both see every state and the count", async
   browser.server.swallowAck = () => true;
   const sent = flags(other, "n", 3);
   await browser.time.advance(100);
-  assert.deepEqual(sent.map(({ state }) => state().state), ["sent", "sent", "sent"]);
+  assert.deepEqual(
+    sent.map(({ state }) => state().state),
+    ["sent", "sent", "sent"],
+  );
   assert.equal(one.store.queuedMessageCount(), 3);
   assert.equal(other.store.queuedMessageCount(), 3);
   browser.server.swallowAck = () => false;
   browser.server.cut();
   await browser.time.advance(2_000);
-  assert.deepEqual(sent.map(({ state }) => state().sequenceNumber), [1, 2, 3]);
+  assert.deepEqual(
+    sent.map(({ state }) => state().sequenceNumber),
+    [1, 2, 3],
+  );
   assert.equal(other.store.queuedMessageCount(), 0);
   assert.equal(other.store.connectionHealth().messageDeliveryRate, 1);
 });
@@ -137,7 +146,10 @@ test("R30: closing the tab that sends hands the queue to the other one", async (
   await browser.time.advance(100);
   const sent = flags(other, "n", 2);
   await browser.time.advance(100);
-  assert.deepEqual(sent.map(({ state }) => state().state), ["committed", "committed"]);
+  assert.deepEqual(
+    sent.map(({ state }) => state().state),
+    ["committed", "committed"],
+  );
 });
 
 test("R30: another user's queue, and another run's, are never sent", async () => {

@@ -124,7 +124,10 @@ class Trial {
   check() {
     const numbers = this.view.map(({ sequenceNumber }) => sequenceNumber);
     numbers.forEach((number, index) => assert.equal(number, (numbers[0] ?? 0) + index, `gapless: ${numbers}`));
-    assert.ok(this.view.every(({ data }) => data.epoch === this.view[0].data.epoch), "one history in one view");
+    assert.ok(
+      this.view.every(({ data }) => data.epoch === this.view[0].data.epoch),
+      "one history in one view",
+    );
   }
 }
 

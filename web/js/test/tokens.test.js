@@ -32,7 +32,10 @@ test("R51: after 4401 the function is asked again", async () => {
   await time.advance(50);
   server.cut(4401);
   await time.advance(600);
-  assert.deepEqual(server.protocols.map(([, token]) => token), ["bearer.t1", "bearer.t2"]);
+  assert.deepEqual(
+    server.protocols.map(([, token]) => token),
+    ["bearer.t1", "bearer.t2"],
+  );
   assert.equal(store.connectionState(), "live");
   assert.equal(store.usingFallback(), false);
 });

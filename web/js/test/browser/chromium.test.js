@@ -89,7 +89,10 @@ async function audit({ server, run }, page, senders) {
   const log = await server.log(run);
   for (const [prefix, count] of Object.entries(senders)) {
     const notes = log.map((event) => event.data.note).filter((note) => note.startsWith(prefix));
-    assert.deepEqual(notes, Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`));
+    assert.deepEqual(
+      notes,
+      Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`),
+    );
   }
   await untilPage(page, `store.runInfo().sequenceNumber === ${log.length} && store.queuedMessageCount() === 0`);
   assert.deepEqual(await numbersOf(page), numbers(log));
@@ -155,19 +158,22 @@ for (const host of ["localhost", "collab.test"]) {
   );
 }
 
-inChromium("offline and online again: what was queued goes out, and the network's return is not waited for", async (scene) => {
-  const { proxy, context, open } = scene;
-  const { page } = await open();
-  await untilPage(page, `store.connectionState() === "live"`);
-  await context.setOffline(true);
-  await noNetwork(proxy);
-  await untilPage(page, `store.connectionState() !== "live"`);
-  await sendFlags(page, "n", 50);
-  await untilPage(page, `store.queuedMessageCount() === 50 && store.connectionHealth().isHealthy === false`);
-  await proxy.say("heal");
-  await context.setOffline(false);
-  await audit(scene, page, { n: 50 });
-});
+inChromium(
+  "offline and online again: what was queued goes out, and the network's return is not waited for",
+  async (scene) => {
+    const { proxy, context, open } = scene;
+    const { page } = await open();
+    await untilPage(page, `store.connectionState() === "live"`);
+    await context.setOffline(true);
+    await noNetwork(proxy);
+    await untilPage(page, `store.connectionState() !== "live"`);
+    await sendFlags(page, "n", 50);
+    await untilPage(page, `store.queuedMessageCount() === 50 && store.connectionHealth().isHealthy === false`);
+    await proxy.say("heal");
+    await context.setOffline(false);
+    await audit(scene, page, { n: 50 });
+  },
+);
 
 inChromium("S1: the server is killed and restarted under an open page", async (scene) => {
   const { server, open } = scene;

@@ -101,7 +101,12 @@ export class Stage {
   client(url, userId, { time = new FastTime(1), ...options } = {}) {
     const { now, wall, setTimeout, clearTimeout } = time;
     const environment = { WebSocket: /** @type {any} */ (WebSocket), now, wall, setTimeout, clearTimeout };
-    const store = createCollabClient({ url, userId, ...options, environment: { ...environment, ...options.environment } });
+    const store = createCollabClient({
+      url,
+      userId,
+      ...options,
+      environment: { ...environment, ...options.environment },
+    });
     this.undo.push(() => store.close({ waitMs: 0 }));
     return store;
   }
@@ -183,7 +188,7 @@ export class Server {
   /** @param {string} runId @param {Record<string, string>} [headers] @returns {Promise<any[]>} every persisted event */
   async log(runId, headers = {}) {
     const events = [];
-    for (let from = 1; from !== null; ) {
+    for (let from = 1; from !== null;) {
       const query = `fromSequence=${from}&limit=1000&userId=auditor`;
       const answer = await fetch(`${this.url}/api/runs/${runId}/collaboration/replay?${query}`, { headers });
       const page = /** @type {any} */ (await answer.json());
@@ -231,7 +236,10 @@ export class Proxy {
  */
 export function until(readable, holds, what) {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`${what}: not in time; ${JSON.stringify(readable.peek()).slice(0, 2_000)}`)), PATIENCE_MS);
+    const late = setTimeout(
+      () => reject(new Error(`${what}: not in time; ${JSON.stringify(readable.peek()).slice(0, 2_000)}`)),
+      PATIENCE_MS,
+    );
     let stop = () => {};
     stop = readable.subscribe((value) => {
       if (!holds(value)) return;
@@ -262,8 +270,7 @@ export const seen = (store, number) =>
   until(store.events, (events) => events.some((event) => event.sequenceNumber === number), `event ${number}`);
 
 /** The persisted numbers that an application was handed. @param {readonly any[]} events */
-export const numbers = (events) =>
-  events.map((event) => event.sequenceNumber).filter((number) => number !== undefined);
+export const numbers = (events) => events.map((event) => event.sequenceNumber).filter((number) => number !== undefined);
 
 /** @returns {string} a new run's id */
 export const newRun = () => globalThis.crypto.randomUUID();

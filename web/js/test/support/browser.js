@@ -104,18 +104,27 @@ export class Tab {
     const storage = /** @type {any} */ (new IdbStorage());
     return new Proxy(storage, {
       get: (_, name) =>
-        typeof storage[name] === "function" && this.crashed ? () => new Promise(() => {}) : storage[name]?.bind(storage),
+        typeof storage[name] === "function" && this.crashed
+          ? () => new Promise(() => {})
+          : storage[name]?.bind(storage),
     });
   }
 
-  #lock = (/** @type {string} */ name, /** @type {{signal?: AbortSignal}} */ { signal }, /** @type {() => Promise<void>} */ held) =>
+  #lock = (
+    /** @type {string} */ name,
+    /** @type {{signal?: AbortSignal}} */ { signal },
+    /** @type {() => Promise<void>} */ held,
+  ) =>
     new Promise((resolve, reject) => {
       const waiting = this.browser.locks.get(name) ?? [];
       this.browser.locks.set(name, waiting);
       const one = {
         tab: this,
         gone: false,
-        grant: () => void held().then(() => free(waiting, one)).then(() => resolve(undefined)),
+        grant: () =>
+          void held()
+            .then(() => free(waiting, one))
+            .then(() => resolve(undefined)),
       };
       waiting.push(one);
       signal?.addEventListener("abort", () => {

@@ -141,7 +141,8 @@ export class FakeServer {
     const asked = url.searchParams.get("afterSequence");
     const after = Number(asked ?? 0);
     const epoch = url.searchParams.get("epoch");
-    if (asked === null || (epoch === null && after === 0)) return { recovered: false, after: 0, resetReason: undefined };
+    if (asked === null || (epoch === null && after === 0))
+      return { recovered: false, after: 0, resetReason: undefined };
     const resetReason =
       epoch !== this.epoch
         ? "epoch_changed"
@@ -326,7 +327,8 @@ export class FakeSocket {
       this.refusal = answer;
     }
     if (answer.code !== undefined) this.deliver({ eventType: "ERROR", data: answer });
-    else if (clientMessageId !== undefined && !server.swallowAck(frame)) this.deliver({ eventType: "ACK", data: answer });
+    else if (clientMessageId !== undefined && !server.swallowAck(frame))
+      this.deliver({ eventType: "ACK", data: answer });
   }
 
   /** @param {number} [code] as the client sees it @param {string} [reason] */
