@@ -129,8 +129,11 @@ async def test_ten_thousand_runs_and_users_add_no_series(autojump_clock: trio.ab
             if number % 1000 == 0:
                 await trio.sleep(10)
                 assert set(await operator.scrape()) == before
-        assert hub.counters.connections.total() == 10_000
-        assert set(await operator.scrape()) == before
+        after = await operator.scrape()
+        assert set(after) == before
+        ended = {labels: value for (name, labels), value in after.items() if name == f"{WS}_disconnections_total"}
+        assert sum(ended.values()) == hub.counters.connections.total() == 10_000
+        assert ended[("close_code", "other"),] > 9_900
 
 
 async def test_a_scrape_gives_others_their_turn(autojump_clock: trio.abc.Clock) -> None:
