@@ -42,6 +42,7 @@ NO_LIMITS = {
     for key in (
         "MESSAGES_PER_SECOND",
         "MESSAGE_BURST",
+        "BYTES_PER_SECOND",
         "CONNECTIONS",
         "CONNECTIONS_PER_ADDRESS",
         "CONNECTIONS_PER_RUN",

@@ -194,6 +194,13 @@ PANELS: Final = (
         stacked=True,
     ),
     Panel(
+        "Held back by limits",
+        "Connections, requests and messages over a limit, by its setting, per second.",
+        "ops",
+        (Query(rate("orchestrator_limited_total", "limit"), "{{limit}}"),),
+        stacked=True,
+    ),
+    Panel(
         "Connection quality",
         "Average score of the sessions there now, 0 to 100; healthy from 80, degraded from 50.",
         "none",

@@ -76,6 +76,13 @@ FIGURES: Final = (
         "seconds",
         "Round trips of the server's WebSocket pings, or as polling clients report them, in seconds.",
     ),
+    Figure(
+        "orchestrator_limited_total",
+        COUNTER,
+        "refusals",
+        "Connections, requests and messages held back by a limit, by its setting.",
+        ("limit",),
+    ),
     Figure(f"{_WS}_active_connections", GAUGE, "sessions", "Sessions connected or polling now.", ("transport",)),
     Figure(f"{_WS}_active_runs", GAUGE, "runs", "Runs with at least one session now."),
     Figure(f"{_WS}_connection_quality", GAUGE, "score", "Average quality of the sessions there now, 0 to 100."),

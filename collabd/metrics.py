@@ -15,6 +15,22 @@ OTHER: Final = "other"
 POLLING_STOPPED: Final = "polling_stopped"
 """The close code class of a session that simply polled no more."""
 
+LIMITS: Final = (
+    "connections",
+    "connections_per_address",
+    "connections_per_run",
+    "connections_per_user",
+    "sockets_per_address",
+    "messages_per_second",
+    "messages_per_second_per_address",
+    "bytes_per_second",
+    "requests_per_second_per_address",
+    "request_head_max_bytes",
+    "handshake_timeout_s",
+    "max_message_bytes",
+)
+"""The limits that are counted when somebody is held back by them, by the names of their settings."""
+
 LATENCY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 GROUP_SIZE_BOUNDS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 
@@ -68,6 +84,8 @@ class Counters:
         self.message_failures = 0
         self.refused: Counter[str] = Counter()
         """Client messages refused, by error code."""
+        self.limited: Counter[str] = Counter()
+        """Connections, requests and messages held back, by limit (LIMITS)."""
         self.latency = Histogram(LATENCY_BOUNDS_S)
         """Round trips: the server's own pings, and what polling clients report."""
         self.commit_latency = Histogram(LATENCY_BOUNDS_S)

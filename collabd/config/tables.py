@@ -206,6 +206,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_address: Annotated[
         Bound, Meta(description="Connections per peer address, loopback exempt; 0: no limit.")
     ] = 256
+    sockets_per_address: Annotated[
+        Bound,
+        Meta(description="TCP connections of any kind per peer address, loopback and proxies exempt; 0: no limit."),
+    ] = 1_024
     connections_per_run: Annotated[Bound, Meta(description="Connections per run; 0: no limit.")] = 2_000
     connections_per_user: Annotated[Bound, Meta(description="Connections per user in a run; 0: no limit.")] = 64
     request_head_max_bytes: Annotated[

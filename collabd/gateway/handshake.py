@@ -14,8 +14,9 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from collabd.errors import ProtocolError
-from collabd.hub.admission import Caller, selected_subprotocol
-from collabd.protocol.problems import problem_headers, problem_json
+from collabd.hub.admission import make_caller, selected_subprotocol
+from collabd.protocol.addresses import Proxies
+from collabd.protocol.problems import SECURITY_HEADERS, problem_headers, problem_json
 
 _SILENT: Final = logging.getLogger("collabd.gateway.websockets")
 _SILENT.setLevel(logging.CRITICAL)
@@ -27,36 +28,39 @@ class Upgrade:
     `head` is the request's head, `rest` what came after it already; `refused` is set when RFC 6455 forbids it.
     """
 
-    def __init__(self, head: bytes, rest: bytes, *, address: str, scheme: str, max_message_bytes: int) -> None:
+    def __init__(
+        self, head: bytes, rest: bytes, *, peer: str, scheme: str, proxies: Proxies, max_message_bytes: int
+    ) -> None:
         self.rest = rest
         self.protocol = ServerProtocol(max_size=max_message_bytes, logger=_SILENT)
         self.protocol.receive_data(head)
         events = self.protocol.events_received()
         self.refused: ProtocolError | None = None
         self.path = self._query = ""
-        headers: dict[str, str] = {}
+        request: Request | None = None
         if not events or not isinstance(events[0], Request):
             self.refused = ProtocolError("invalid_parameter", "this is no valid HTTP request")
         else:
             request = events[0]
-            headers = {name.lower(): value for name, value in request.headers.raw_items()}
             path, _, self._query = request.path.partition("?")
             self.path = unquote(path)
-            self._accept(request, headers)
-        self.caller = Caller("GET", headers, scheme, address, upgrade=True)
+        headers = request.headers.raw_items() if request else ()
+        self.caller = make_caller(proxies, "GET", headers, scheme, peer, upgrade=True)
+        if request:
+            self._accept(request)
 
     @property
     def query(self) -> bytes:
         """The raw query."""
         return self._query.encode("latin-1", "replace")
 
-    def _accept(self, request: Request, headers: dict[str, str]) -> None:
+    def _accept(self, request: Request) -> None:
         response = self.protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             text = (response.body or b"").decode().strip().removeprefix("Failed to open a WebSocket connection: ")
             self.refused = ProtocolError("invalid_parameter", f"this is no WebSocket upgrade: {text}")
             return
-        selected = selected_subprotocol(headers)
+        selected = selected_subprotocol(self.caller.headers)
         if selected is not None:
             response.headers["Sec-WebSocket-Protocol"] = selected
         self._response = response
@@ -74,6 +78,6 @@ def refusal(error: ProtocolError) -> bytes:
     if error.status == HTTPStatus.BAD_REQUEST:
         headers["sec-websocket-version"] = "13"  # what would have been understood (RFC 6455, section 4.4)
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"{name}: {value}" for name, value in {**headers, **SECURITY_HEADERS}.items()]
     lines += [f"content-length: {len(body)}", "connection: close", "", ""]
     return "\r\n".join(lines).encode() + body

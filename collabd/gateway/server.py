@@ -89,8 +89,9 @@ class Gateway:
         return Upgrade(
             head[:end],
             head[end:],
-            address=client[0],
+            peer=client[0],
             scheme=self._scheme,
+            proxies=self._hub.proxies,
             max_message_bytes=self._config.websocket.max_message_bytes,
         )
 

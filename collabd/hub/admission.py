@@ -2,16 +2,17 @@
 
 Law of this file: the order is the protocol's (docs/protocol.md, "WebSocket"): 503 draining, 400 path and query,
 403 origin, 429 limits, 401, 403 rights, 404. A client whose handshake failed asks the poll route and learns why.
+Before all of it, for every request whatever it asks: is it meant for this server, and has its sender asked too much?
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from collabd.auth import Identity
 from collabd.errors import ProtocolError
-from collabd.protocol.addresses import is_loopback_address
+from collabd.protocol.addresses import Proxies, counted_as, is_loopback_address
 from collabd.protocol.names import PROTOCOL_VERSION
 from collabd.protocol.origin import origin_allowed
 
@@ -25,13 +26,51 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Caller(NamedTuple):
-    """Where a request comes from: `headers` with lower-case names, `scheme` http or https."""
+    """Where a request comes from: `headers` with lower-case names, `scheme` http or https as the client sees it."""
 
     method: str
     headers: Mapping[str, str]
     scheme: str
     address: str
     upgrade: bool = False
+
+
+def make_caller(
+    proxies: Proxies,
+    method: str,
+    headers: Iterable[tuple[str, str]],
+    scheme: str,
+    peer: str,
+    *,
+    upgrade: bool = False,
+) -> Caller:
+    """The caller of a request that came from `peer`, a trusted proxy's word about whom it got it from believed."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        # RFC 9110, section 5.3. Where a header must not be given twice, both together are no valid value.
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return Caller(
+        method,
+        joined,
+        proxies.client_scheme(peer, scheme, joined.get("x-forwarded-proto")),
+        proxies.client_address(peer, joined.get("x-forwarded-for")),
+        upgrade,
+    )
+
+
+def check_arrival(hub: Hub, caller: Caller) -> None:
+    """What is asked of every request first: does it call this server by a name of its own, and not too often?"""
+    host = caller.headers.get("host")
+    if host is None and caller.upgrade:
+        raise ProtocolError("invalid_parameter", "a request must have a Host header")
+    # HTTP/1.0 needs no Host; no browser leaves it out, and only browsers can be led here under another name.
+    if host is not None and not hub.known_hosts.knows(host):
+        raise ProtocolError(
+            "origin_not_allowed",
+            "this server is not known by that name (Host); list it under server.allowed_hosts",
+        )
+    hub.rate_limits.take_request(caller.address)
 
 
 def refuse_while_draining(hub: Hub) -> None:
@@ -42,8 +81,11 @@ def refuse_while_draining(hub: Hub) -> None:
         )
 
 
-def check_origin(hub: Hub, caller: Caller) -> None:
-    """Refuse pages of other origins where a request acts: an upgrade, or a method that is not safe."""
+def check_origin(hub: Hub, caller: Caller, *, own_only: bool = False) -> None:
+    """Refuse pages of other origins where a request acts: an upgrade, or a method that is not safe.
+
+    `own_only`: pages of listed origins too.
+    """
     if not caller.upgrade and caller.method in _SAFE_METHODS:
         return
     server = hub.config.server
@@ -52,7 +94,7 @@ def check_origin(hub: Hub, caller: Caller) -> None:
         host=caller.headers.get("host", ""),
         scheme=caller.scheme,
         public_url=server.public_url,
-        allowed=server.allowed_origins,
+        allowed=() if own_only else server.allowed_origins,
     ):
         raise ProtocolError(
             "origin_not_allowed", "pages of this origin may not connect; list it under server.allowed_origins"
@@ -63,20 +105,22 @@ def check_limits(hub: Hub, caller: Caller) -> None:
     """Refuse what would be one connection too many, in all or for its address (loopback peers exempt)."""
     limits = hub.config.limits
     if limits.connections and hub.connection_count >= limits.connections:
-        raise _too_many(f"the server has its {limits.connections} connections already")
+        raise _too_many(hub, "connections", f"the server has its {limits.connections} connections already")
     per_address = limits.connections_per_address
-    taken = hub.connections_by_address.get(caller.address, 0)
+    # The connection of an upgrade is counted already: many that come at once must not all find room.
+    taken = hub.connections_by_address.get(counted_as(caller.address), 0) - caller.upgrade
     if per_address and taken >= per_address and not is_loopback_address(caller.address):
-        raise _too_many(f"your address has its {per_address} connections already")
+        raise _too_many(hub, "connections_per_address", f"your address has its {per_address} connections already")
 
 
 def check_run_limits(hub: Hub, run: Run, user_id: str) -> None:
     """Refuse what would be one connection too many for a run or for a user in it."""
     limits = hub.config.limits
-    if limits.connections_per_run and run.attendance.connection_count >= limits.connections_per_run:
-        raise _too_many(f"this run has its {limits.connections_per_run} connections already")
-    if limits.connections_per_user and run.attendance.connections_of(user_id) >= limits.connections_per_user:
-        raise _too_many(f"this user has its {limits.connections_per_user} connections to this run already")
+    per_run, per_user = limits.connections_per_run, limits.connections_per_user
+    if per_run and run.attendance.connection_count >= per_run:
+        raise _too_many(hub, "connections_per_run", f"this run has its {per_run} connections already")
+    if per_user and run.attendance.connections_of(user_id) >= per_user:
+        raise _too_many(hub, "connections_per_user", f"this user has its {per_user} connections to this run already")
 
 
 def authenticate(hub: Hub, caller: Caller) -> Identity:
@@ -136,5 +180,6 @@ def selected_subprotocol(headers: Mapping[str, str]) -> str | None:
     return PROTOCOL_VERSION if PROTOCOL_VERSION in offered_subprotocols(headers) else None
 
 
-def _too_many(message: str) -> ProtocolError:
+def _too_many(hub: Hub, limit: str, message: str) -> ProtocolError:
+    hub.counters.limited[limit] += 1
     return ProtocolError("too_many_connections", message, retry_after_ms=LIMIT_RETRY_MS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from collabd.errors import ProtocolError
 from collabd.protocol.codec import error_frame
-from collabd.protocol.rate import TokenBucket
+from collabd.protocol.rate import Rates
 from collabd.protocol.sender_order import SenderOrder
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ class Connection:
     """One WebSocket of a session. `position` is the last sequence number handed to its outbox."""
 
     __slots__ = (
-        "bucket",
         "catching_up",
         "client_pings",
         "close_code",
@@ -52,6 +51,7 @@ class Connection:
         "ping_sent",
         "position",
         "private",
+        "rates",
         "send",
         "sent",
         "session",
@@ -68,7 +68,7 @@ class Connection:
         self.link = link
         self.send = link.send
         self.order = SenderOrder()
-        self.bucket: TokenBucket | None = None
+        self.rates: Rates | None = None
         self.strikes = 0
         self.is_viewer = False
         self.stage = Stage.NEWCOMER

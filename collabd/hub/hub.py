@@ -13,31 +13,32 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from random import Random
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
 from collabd.auth import Authenticator, OpenDoor
-from collabd.config import Config
+from collabd.config import Config, is_loopback, parse_address
 from collabd.hub.committer import Committer
 from collabd.hub.connection import Connection
 from collabd.hub.credentials import Credentials
 from collabd.hub.health import HealthRecords, SessionHealth
 from collabd.hub.heartbeat import Heartbeat
 from collabd.hub.history import History, moment
-from collabd.hub.receive import take_token
+from collabd.hub.limits import RateLimits
 from collabd.hub.ring import RingBudget
 from collabd.hub.run import Loaded, Run
 from collabd.metrics import Counters
 from collabd.protocol import close_codes
+from collabd.protocol.addresses import Proxies
 from collabd.protocol.codec import control_payload, json_string, text_frame
+from collabd.protocol.hosts import KnownHosts
 from collabd.protocol.messages import Intake, state_place
-from collabd.protocol.rate import TokenBucket
 from collabd.store.interface import RunHead, Store
 
 logger = logging.getLogger("collabd.hub")
 
-_MAX_BUCKETS: Final = 10_000
 _JANITOR_INTERVAL: Final = 5.0
 _user_json: Final = lru_cache(maxsize=4096)(json_string)
 
@@ -45,6 +46,12 @@ _user_json: Final = lru_cache(maxsize=4096)(json_string)
 def wall_clock_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _known_hosts(config: Config) -> KnownHosts:
+    server = config.server
+    names = (parse_address(server.bind)[0], urlsplit(server.public_url).hostname or "", *server.allowed_hosts)
+    return KnownHosts(names, is_local=is_loopback(server.bind))
 
 
 class Hub:
@@ -65,6 +72,9 @@ class Hub:
         self.counters = counters or Counters()
         self.authenticator = authenticator or OpenDoor()
         self.credentials = Credentials(self)
+        self.rate_limits = RateLimits(config.limits, self.counters)
+        self.proxies = Proxies(config.server.trusted_proxies)
+        self.known_hosts = _known_hosts(config)
         self.names_are_free = config.auth.mode == "open"
         self.now_ms = now_ms
         self.random = random or Random()
@@ -85,7 +95,6 @@ class Hub:
         self.draining = False
         self.everyone_left = trio.Event()
         self.connections_by_address: dict[str, int] = {}
-        self._publish_buckets: dict[tuple[str, str], TokenBucket] = {}
         self._opening: dict[str, trio.Event] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
@@ -106,19 +115,6 @@ class Hub:
     def log_fault(self, what: str, error: Exception) -> None:
         """Say in the log what went wrong on our side."""
         logger.error("%s: %s", what, error)
-
-    def check_publish_rate(self, run_id: str, user_id: str, message: object) -> None:
-        """Hold a user's publishing over HTTP to the rate of a session. Raises ProtocolError (rate_limited)."""
-        limits = self.config.limits
-        if not limits.messages_per_second:
-            return
-        bucket = self._publish_buckets.pop((run_id, user_id), None) or TokenBucket(
-            limits.messages_per_second, limits.message_burst, trio.current_time()
-        )
-        self._publish_buckets[run_id, user_id] = bucket  # now last: the most recently used
-        if len(self._publish_buckets) > _MAX_BUCKETS:
-            del self._publish_buckets[next(iter(self._publish_buckets))]
-        take_token(bucket, message)
 
     def last_activity(self, record: SessionHealth) -> int:
         """When a session was last heard (milliseconds since 1970)."""

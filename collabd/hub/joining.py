@@ -8,12 +8,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-import trio
-
 from collabd.errors import CollabdError, ProtocolError
 from collabd.hub import admission
 from collabd.hub.admission import Caller
-from collabd.protocol.rate import TokenBucket
+from collabd.protocol.addresses import counted_as
 from collabd.protocol.requests import JoinRequest, parse_join, parse_query, socket_run_id
 
 if TYPE_CHECKING:
@@ -38,6 +36,7 @@ class Admitted(NamedTuple):
 
 async def admit(hub: Hub, caller: Caller, path: str, query: bytes) -> Admitted:
     """Check an upgrade request, in the protocol's order. Raises ProtocolError with what to answer."""
+    admission.check_arrival(hub, caller)
     admission.refuse_while_draining(hub)
     request = parse_join(socket_run_id(path), parse_query(query))
     if hub.names_are_free and request.user_id is None:
@@ -86,16 +85,14 @@ def join(hub: Hub, admitted: Admitted, link: Link, preface: bytes) -> Connection
         session.health.note(hub.now_ms(), "joined", "websocket")
     connection = run.attach(session, link, request.position, preface)
     hub.credentials.stand_on(connection, admitted.identity)
-    limits = hub.config.limits
-    if limits.messages_per_second:
-        connection.bucket = TokenBucket(limits.messages_per_second, limits.message_burst, trio.current_time())
+    connection.rates = hub.rate_limits.of_session(admitted.address)
     return connection
 
 
 @contextmanager
 def counted_address(hub: Hub, address: str) -> Iterator[None]:
     """Count a connection for its address as long as the block lasts."""
-    counts = hub.connections_by_address
+    counts, address = hub.connections_by_address, counted_as(address)
     counts[address] = counts.get(address, 0) + 1
     try:
         yield

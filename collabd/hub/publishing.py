@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collabd.hub.hub import Hub
     from collabd.hub.run import Run
     from collabd.hub.session import Session
+    from collabd.protocol.rate import Rates
 
 MAX_BATCH: Final = 100
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -45,6 +46,7 @@ class Sender(NamedTuple):
     user_id: str
     identity: Identity
     session: Session | None
+    rates: Rates | None
 
 
 async def publish(hub: Hub, caller: Caller, run_text: str, query: bytes, body: bytes) -> bytes:
@@ -68,7 +70,8 @@ async def publish(hub: Hub, caller: Caller, run_text: str, query: bytes, body: b
     session = run.attendance.present(session_id) if session_id else run.attendance.polling_session_of(user_id)
     if session is not None and session.user_id != user_id:
         session = None
-    answers = await _Batch(Sender(run, user_id, identity, session)).take(messages)
+    rates = hub.rate_limits.of_publisher(run_id, user_id, caller.address)
+    answers = await _Batch(Sender(run, user_id, identity, session, rates)).take(messages)
     if not is_batch and isinstance(answers[0], ProtocolError):
         raise answers[0]
     return msgspec.json.encode({"acks": [_as_data(answer) for answer in answers]})
@@ -136,7 +139,8 @@ class _Batch:
         if len(text) > hub.config.websocket.max_message_bytes:
             raise ProtocolError("message_too_big", f"a message may have {hub.config.websocket.max_message_bytes} bytes")
         message = hub.intake.decode(text)
-        hub.check_publish_rate(sender.run.run_id, sender.user_id, message)
+        message_id = message.client_message_id if isinstance(message, ClientMessage) else None
+        hub.rate_limits.take_message(sender.rates, len(text), message_id)
         if isinstance(message, ClientHealth):
             if sender.session is not None:
                 take_client_health(sender.session, message)

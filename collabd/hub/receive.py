@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from collabd.errors import ProtocolError
 from collabd.hub.connection import Connection, Stage
 from collabd.metrics import OTHER
@@ -20,7 +18,6 @@ from collabd.store.interface import NewEvent, Outcome
 if TYPE_CHECKING:
     from collabd.hub.run import Run
     from collabd.hub.session import Session
-    from collabd.protocol.rate import TokenBucket
 
 MAX_STRIKES: Final = 200
 """Messages refused by the rate limit before the connection is closed with 4429."""
@@ -33,7 +30,7 @@ def receive(connection: Connection, text: bytes) -> None:
     run = connection.session.run
     try:
         message = run.hub.intake.decode(text)
-        _check_rate(connection, message)
+        _check_rate(connection, message, len(text))
         if isinstance(message, ClientMessage):
             _take_event(connection, message)
         elif isinstance(message, Ping):
@@ -47,32 +44,19 @@ def receive(connection: Connection, text: bytes) -> None:
         connection.refuse(error)
 
 
-def _check_rate(connection: Connection, message: object) -> None:
-    bucket = connection.bucket
-    if bucket is None:
+def _check_rate(connection: Connection, message: object, size: int) -> None:
+    if connection.rates is None:
         return
+    message_id = message.client_message_id if isinstance(message, ClientMessage) else None
     try:
-        take_token(bucket, message)
+        connection.session.run.hub.rate_limits.take_message(connection.rates, size, message_id)
     except ProtocolError as error:
         connection.strikes += 1
         if connection.strikes > MAX_STRIKES:
             connection.close(close_codes.RATE_LIMITED, "rate limit broken repeatedly")
         if isinstance(message, ClientMessage) and message.kind.persisted:
-            connection.order.refused(message.client_message_id, error)
+            connection.order.refused(message_id, error)
         raise
-
-
-def take_token(bucket: TokenBucket, message: object) -> None:
-    """Let a message pass its sender's rate limit, or raise ProtocolError (rate_limited) with when to come again."""
-    seconds = bucket.take(trio.current_time())
-    if seconds:
-        message_id = message.client_message_id if isinstance(message, ClientMessage) else None
-        raise ProtocolError(
-            "rate_limited",
-            "too many messages; slow down",
-            client_message_id=message_id,
-            retry_after_ms=max(1, round(seconds * 1000)),
-        )
 
 
 def _take_event(connection: Connection, message: ClientMessage) -> None:

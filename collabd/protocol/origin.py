@@ -34,4 +34,10 @@ def origin_allowed(
     if not asked:
         return False
     own = public_url or f"{scheme}://{host}"
-    return asked == origin_of(own) or any(asked == origin_of(entry) for entry in allowed)
+    return asked == origin_of(own) or origin_listed(origin, allowed)
+
+
+def origin_listed(origin: str, allowed: Sequence[str]) -> bool:
+    """Whether an Origin header names a listed origin."""
+    asked = origin_of(origin)
+    return bool(asked) and any(asked == origin_of(entry) for entry in allowed)

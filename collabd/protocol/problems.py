@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from collabd.errors import ProtocolError
 from collabd.protocol.codec import error_data
+
+SECURITY_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""What every answer carries unless it has its own: it is data, for nobody's page to run, frame or embed."""
 
 
 def problem(error: ProtocolError) -> dict[str, Any]:

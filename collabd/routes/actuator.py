@@ -26,7 +26,7 @@ def actuator_routes(hub: Hub, door: AdminDoor, registry: CollectorRegistry | Non
     @routes.get("/actuator/prometheus")
     @routes.get("/metrics")
     async def prometheus() -> Response:
-        caller = caller_of(request)
+        caller = caller_of(hub, request)
         door.check(caller.headers, caller.address)
         body, content_type = await exposition.scrape(caller.headers.get("accept", ""))
         return Response(body, content_type=content_type)

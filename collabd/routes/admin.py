@@ -53,9 +53,9 @@ def guard(routes: Blueprint, hub: Hub, door: AdminDoor) -> None:
 
     @routes.before_request
     async def check_door() -> None:
-        caller = caller_of(request)
+        caller = caller_of(hub, request)
         # Admin is free on loopback, where any page in a browser may send requests: acting ones must be our own page's.
-        check_origin(hub, caller)
+        check_origin(hub, caller, own_only=True)
         door.check(caller.headers, caller.address)
 
 

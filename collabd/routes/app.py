@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from collabd.errors import ProtocolError
+from collabd.hub.admission import check_arrival
+from collabd.protocol.problems import SECURITY_HEADERS
 from collabd.routes.actuator import actuator_routes
 from collabd.routes.admin import admin_routes
 from collabd.routes.admin_tokens import admin_token_routes
 from collabd.routes.answers import problem_response
+from collabd.routes.callers import caller_of
 from collabd.routes.collaboration import collaboration_routes
+from collabd.routes.cors import add_cors
 from collabd.routes.socket import socket_routes
 from collabd.routes.web_client import web_client_routes
 
@@ -49,6 +53,12 @@ def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = Non
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_fault)
     app.after_request(_harden)
+
+    @app.before_request
+    async def check() -> None:
+        check_arrival(hub, caller_of(hub, request))
+
+    add_cors(app, hub.config.server.allowed_origins)
     return app
 
 
@@ -96,7 +106,12 @@ async def _answer_fault(error: Exception) -> Response:
 
 
 async def _harden(response: Response) -> Response:
-    response.headers.setdefault("x-content-type-options", "nosniff")
-    response.headers.setdefault("referrer-policy", "no-referrer")
-    response.headers.setdefault("cache-control", "no-store")
+    headers = response.headers
+    if response.mimetype == "text/html":
+        headers.setdefault("cross-origin-opener-policy", "same-origin")
+    if headers.get("access-control-allow-origin") == "*":
+        headers.setdefault("cross-origin-resource-policy", "cross-origin")
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("cache-control", "no-store")
     return response

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collabd.hub.admission import Caller
+from collabd.hub.admission import Caller, make_caller
 
 if TYPE_CHECKING:
     from quart.wrappers import Request, Websocket
 
+    from collabd.hub.hub import Hub
 
-def caller_of(request: Request) -> Caller:
+
+def caller_of(hub: Hub, request: Request) -> Caller:
     """The caller of an HTTP request."""
-    return Caller(request.method, _headers(request), request.scheme, _address(request))
+    return make_caller(hub.proxies, request.method, request.headers.items(), request.scheme, _peer(request))
 
 
-def caller_of_socket(websocket: Websocket) -> Caller:
+def caller_of_socket(hub: Hub, websocket: Websocket) -> Caller:
     """The caller of an upgrade."""
     scheme = "https" if websocket.scheme == "wss" else "http"
-    return Caller("GET", _headers(websocket), scheme, _address(websocket), upgrade=True)
+    return make_caller(hub.proxies, "GET", websocket.headers.items(), scheme, _peer(websocket), upgrade=True)
 
 
-def _headers(request: Request | Websocket) -> dict[str, str]:
-    return {name.lower(): value for name, value in request.headers.items()}
-
-
-def _address(request: Request | Websocket) -> str:
+def _peer(request: Request | Websocket) -> str:
     client = request.scope.get("client")
     return client[0] if client else ""

@@ -36,20 +36,20 @@ def collaboration_routes(hub: Hub) -> Blueprint:
 
     @routes.get("/api/runs/<run_id>/collaboration/poll")
     async def poll_route(run_id: str) -> Response:
-        return json_response(await poll(hub, caller_of(request), run_id, request.query_string))
+        return json_response(await poll(hub, caller_of(hub, request), run_id, request.query_string))
 
     @routes.get("/api/runs/<run_id>/collaboration/replay")
     async def replay_route(run_id: str) -> Response:
-        return json_response(await replay_run(hub, caller_of(request), run_id, request.query_string))
+        return json_response(await replay_run(hub, caller_of(hub, request), run_id, request.query_string))
 
     @routes.post("/api/runs/<run_id>/collaboration/events")
     async def publish_route(run_id: str) -> Response:
         body = cast(bytes, await request.get_data(cache=False, as_text=False))
-        return json_response(await publish(hub, caller_of(request), run_id, request.query_string, body))
+        return json_response(await publish(hub, caller_of(hub, request), run_id, request.query_string, body))
 
     @routes.get("/api/runs")
     async def runs_route() -> Response:
-        return json_response(await list_runs(hub, caller_of(request), request.query_string))
+        return json_response(await list_runs(hub, caller_of(hub, request), request.query_string))
 
     @routes.get("/api/client-config")
     async def client_config_route() -> Response:

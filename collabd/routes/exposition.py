@@ -20,7 +20,7 @@ from collabd.errors import ERROR_TABLE
 from collabd.figures import BY_NAME
 from collabd.hub.overview import TRANSPORTS, Overview, take_overview
 from collabd.hub.receive import CURSOR_MOVE
-from collabd.metrics import OTHER, POLLING_STOPPED, Histogram
+from collabd.metrics import LIMITS, OTHER, POLLING_STOPPED, Histogram
 from collabd.protocol.close_codes import CLOSE_CODES, close_class
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class HubCollector(Collector):
         yield _counter(f"{_WS}_message_failures_total", counters.message_failures)
         yield _counter(f"{_WS}_messages_refused_total", {code: counters.refused[code] for code in ERROR_TABLE})
         yield _counter(f"{_WS}_fallback_http_total", counters.fallbacks)
+        yield _counter("orchestrator_limited_total", {limit: counters.limited[limit] for limit in LIMITS})
 
     def _histograms(self) -> Iterator[Metric]:
         counters = self._hub.counters

@@ -39,14 +39,14 @@ def socket_routes(hub: Hub) -> Blueprint:
     @routes.websocket("/", defaults={"path": ""})
     @routes.websocket("/<path:path>")
     async def socket_route(path: str) -> Response | None:
-        caller = caller_of_socket(websocket)
-        try:
-            admitted = await admit(hub, caller, websocket.path, websocket.query_string)
-        except ProtocolError as error:
-            return problem_response(error)
-        await websocket.accept(subprotocol=selected_subprotocol(caller.headers))
-        link = BufferedLink(caller.address, _write, hears_pongs=False)
+        caller = caller_of_socket(hub, websocket)
         with counted_address(hub, caller.address):
+            try:
+                admitted = await admit(hub, caller, websocket.path, websocket.query_string)
+            except ProtocolError as error:
+                return problem_response(error)
+            await websocket.accept(subprotocol=selected_subprotocol(caller.headers))
+            link = BufferedLink(caller.address, _write, hears_pongs=False)
             try:
                 connection = join(hub, admitted, link, b"")
             except ProtocolError as error:

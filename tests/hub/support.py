@@ -27,7 +27,9 @@ def make_config(**tables: dict[str, Any]) -> Config:
     """A configuration with some values changed: make_config(presence={"grace_s": 1}). No rate limit by default."""
     import msgspec
 
-    tables.setdefault("limits", {}).setdefault("messages_per_second", 0)
+    limits = tables.setdefault("limits", {})
+    limits.setdefault("messages_per_second", 0)
+    limits.setdefault("bytes_per_second", 0)
     default = Config()
     changed = {name: msgspec.structs.replace(getattr(default, name), **values) for name, values in tables.items()}
     return msgspec.structs.replace(default, **changed)
@@ -156,7 +158,7 @@ async def come(
         query += f"&sessionId={session}"
     if position is not None:
         query += f"&epoch={position[0]}&afterSequence={position[1]}"
-    caller = Caller("GET", {"host": "x"}, "http", "127.0.0.1", upgrade=True)
+    caller = Caller("GET", {"host": "localhost"}, "http", "127.0.0.1", upgrade=True)
     admitted = await admit(hub, caller, f"/ws/runs/{run}/collaboration", query.encode())
     link = FakeLink(room)
     return FakeClient(hub, join(hub, admitted, link, b""), link)

@@ -95,6 +95,7 @@ async def test_a_stalled_reader_shows_as_queued_bytes_then_as_failures_and_4008(
         "WEBSOCKET__OUTBOX_MAX_BYTES": "2000000",
         "EVENTS__PERSISTED_EVENT_TYPES": '["NOTE"]',
         "LIMITS__MESSAGES_PER_SECOND": "0",
+        "LIMITS__BYTES_PER_SECOND": "0",
     }
     async with (
         server_behind_proxy(tmp_path, **settings) as (watched, _),

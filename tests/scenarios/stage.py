@@ -18,9 +18,9 @@ from collabd.client import Event, Message, Reset, Run, open_run
 from tests.support.daemon import Daemon
 from tests.support.fault_proxy import FaultProxy, open_fault_proxy
 
-UNLIMITED = {"LIMITS__MESSAGES_PER_SECOND": "0", "LOGGING__LEVEL": "error"}
+UNLIMITED = {"LIMITS__MESSAGES_PER_SECOND": "0", "LIMITS__BYTES_PER_SECOND": "0", "LOGGING__LEVEL": "error"}
 
-PATIENCE_S = 300.0
+PATIENCE_S = 400.0
 """Virtual seconds after which a scenario has failed; every bound of the rules is far below."""
 
 

@@ -24,6 +24,7 @@ HEARTBEAT_S: Final = 600
 SETTINGS: Final = {
     "WEBSOCKET__HEARTBEAT_INTERVAL_S": str(HEARTBEAT_S),  # no ping comes between the frames that a test reads
     "LIMITS__MESSAGES_PER_SECOND": "0",
+    "LIMITS__BYTES_PER_SECOND": "0",
     "PRESENCE__GRACE_S": str(GRACE_S),
     "STORAGE__MAX_PERSISTED_MESSAGES_PER_RUN": str(RETENTION),
     "EVENTS__PERSISTED_EVENT_TYPES": '["NOTE"]',
