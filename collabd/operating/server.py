@@ -70,7 +70,7 @@ class Server:
                 raise self._refused(error) from None
         except (OSError, HTTPException) as error:
             why = getattr(error, "reason", None) or error
-            raise ServerUnreachable(f"{self.url} does not answer: {why}") from None
+            raise ServerUnreachable(f"{self.url} does not answer: {getattr(why, 'strerror', None) or why}") from None
         except ValueError:
             raise NotCollabd(f"{self.url} does not answer as collabd does; is the URL right?") from None
 

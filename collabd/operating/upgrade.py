@@ -59,7 +59,8 @@ def try_upgrade(url: str) -> Attempt:
             return _judge_upgrade(url, key, answer)
         return _judge_refusal(url, answer.status, answer.read(65_536))
     except (OSError, http.client.HTTPException) as error:
-        return Attempt(url, False, f"No answer: {error or type(error).__name__}.", ("See whether the URL is right.",))
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Attempt(url, False, f"No answer: {why}.", ("See whether the URL is right.",))
     finally:
         connection.close()
 
