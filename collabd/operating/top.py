@@ -90,7 +90,8 @@ def draw(report: Report, width: int = WIDE, height: int | None = None, problem: 
 
 def _head(report: Report, problem: str | None) -> list[Text]:
     status, figures = report["diagnosis"]["status"], report["diagnosis"]["figures"]
-    first = Text.assemble((f"{status} ", _COLOURS[status]), (report["url"], "bold"))
+    shown = (f"{status} ", _COLOURS[status]) if problem is None else ("NO ANSWER ", _COLOURS["UNHEALTHY"])
+    first = Text.assemble(shown, (report["url"], "bold"))
     first.append(f"  {figures['activeConnections']} sessions in {figures['activeRuns']} runs")
     second = Text(
         f"quality {figures['averageQualityScore']:g}  p95 {_ms(figures['p95LatencyMs'])}"

@@ -140,6 +140,7 @@ def test_findings_and_old_figures_are_said_at_the_top() -> None:
     """What is wrong comes before who suffers."""
     text = drawn(Told(session(), findings=(FINDING,)), problem="it does not answer (the figures below are old)")
     assert "storage-refused The disk refuses writes." in text
+    assert text.startswith("NO ANSWER")
     assert text.index("figures below are old") < text.index("1 run")
 
 
