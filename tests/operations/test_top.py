@@ -110,7 +110,7 @@ def test_a_name_is_shown_as_text(name: str) -> None:
     assert "\u202e" not in text
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.text(min_size=1, max_size=255), st.floats(0, 100), st.integers(0, 10**9)), max_size=15),
     st.integers(80, 220),
