@@ -101,10 +101,19 @@ def check_origin(hub: Hub, caller: Caller, *, own_only: bool = False) -> None:
         )
 
 
-def check_limits(hub: Hub, caller: Caller) -> None:
-    """Refuse what would be one connection too many, in all or for its address (loopback peers exempt)."""
+def has_place(hub: Hub, run_id: str, session_id: str | None, user_id: str | None) -> bool:
+    """Whether a session is here already: whoever comes back to it, on whatever transport, takes its own place."""
+    run = hub.runs.get(run_id)
+    return run is not None and run.attendance.has_place(session_id, user_id)
+
+
+def check_limits(hub: Hub, caller: Caller, *, is_new: bool) -> None:
+    """Refuse what would be one connection too many, in all or for its address (loopback peers exempt).
+
+    A session that is not new (has_place) adds nothing to what there is in all.
+    """
     limits = hub.config.limits
-    if limits.connections and hub.connection_count >= limits.connections:
+    if limits.connections and is_new and hub.connection_count + hub.polling_count >= limits.connections:
         raise _too_many(hub, "connections", f"the server has its {limits.connections} connections already")
     per_address = limits.connections_per_address
     # The connection of an upgrade is counted already: many that come at once must not all find room.
@@ -114,12 +123,12 @@ def check_limits(hub: Hub, caller: Caller) -> None:
 
 
 def check_run_limits(hub: Hub, run: Run, user_id: str) -> None:
-    """Refuse what would be one connection too many for a run or for a user in it."""
+    """Refuse what would be one connection too many for a run or for a user in it, polling ones counted."""
     limits = hub.config.limits
     per_run, per_user = limits.connections_per_run, limits.connections_per_user
-    if per_run and run.attendance.connection_count >= per_run:
+    if per_run and run.attendance.session_count >= per_run:
         raise _too_many(hub, "connections_per_run", f"this run has its {per_run} connections already")
-    if per_user and run.attendance.connections_of(user_id) >= per_user:
+    if per_user and run.attendance.presence.sessions_of(user_id) >= per_user:
         raise _too_many(hub, "connections_per_user", f"this user has its {per_user} connections to this run already")
 
 

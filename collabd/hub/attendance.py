@@ -55,9 +55,10 @@ class Attendance:
         """Sessions that are polling."""
         return len(self._polling)
 
-    def connections_of(self, user_id: str) -> int:
-        """WebSocket connections of one user in this run."""
-        return sum(session.connection is not None for session in self._sessions.values() if session.user_id == user_id)
+    @property
+    def session_count(self) -> int:
+        """Sessions that are connected or polling; one that is both counts twice."""
+        return self.connection_count + self.polling_count
 
     def sessions(self) -> list[Session]:
         """Sessions that are connected or polling."""
@@ -67,6 +68,16 @@ class Attendance:
         """The connected or polling session with this id."""
         session = self._sessions.get(session_id)
         return session if session is not None and session.is_present else None
+
+    def has_place(self, session_id: str | None, user_id: str | None) -> bool:
+        """Whether this session is one of those here, so that its coming (again) is not one more.
+
+        Without an id it is the one implicit session of a user who polls. A `user_id` that is not yet known matches.
+        """
+        if session_id is None:
+            return user_id in self._polls_of_users
+        session = self.present(session_id)
+        return session is not None and user_id in (None, session.user_id)
 
     def session_for(self, session_id: str | None, user_id: str, transport: str) -> Session:
         """The session that a client comes back with, or a new one: an id is valid only for its (run, user)."""

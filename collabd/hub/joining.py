@@ -42,14 +42,17 @@ async def admit(hub: Hub, caller: Caller, path: str, query: bytes) -> Admitted:
     if hub.names_are_free and request.user_id is None:
         raise ProtocolError("user_required", "give a userId in the query")
     admission.check_origin(hub, caller)
-    admission.check_limits(hub, caller)
+    admission.check_limits(
+        hub, caller, is_new=not admission.has_place(hub, request.run_id, request.session_id or "", None)
+    )
     identity = admission.authenticate(hub, caller)
     user_id = admission.require_user(identity, request.user_id)
     admission.check_rights(identity, request.run_id)
     run = await open_run(hub, request.run_id, create=True)
     if run is None:
         raise admission.run_not_found()
-    admission.check_run_limits(hub, run, user_id)
+    if not run.attendance.has_place(request.session_id or "", user_id):
+        admission.check_run_limits(hub, run, user_id)
     if not run.kept_state_is_fresh:
         await run.refresh_kept_state()
     return Admitted(run, user_id, identity, request, caller.address)

@@ -34,8 +34,9 @@ async def poll(hub: Hub, caller: Caller, run_text: str, query: bytes) -> bytes:
     admission.refuse_while_draining(hub)
     run_id = parse_run_id(run_text)
     request = parse_poll(parse_query(query))
-    if request.user_id is not None and not _is_counted(hub, run_id, request):
-        admission.check_limits(hub, caller)
+    is_session = request.user_id is not None or not hub.names_are_free
+    if is_session and not admission.has_place(hub, run_id, request.session_id, request.user_id):
+        admission.check_limits(hub, caller, is_new=True)
     identity = admission.authenticate(hub, caller)
     user_id = admission.user_of(identity, request.user_id)
     admission.check_rights(identity, run_id)
@@ -53,29 +54,19 @@ async def poll(hub: Hub, caller: Caller, run_text: str, query: bytes) -> bytes:
     return await _answer(hub, run, session, user_id, request)
 
 
-def _is_counted(hub: Hub, run_id: str, request: PollRequest) -> bool:
-    """Whether the poller is a session that has its place already."""
-    run = hub.runs.get(run_id)
-    if run is None or request.user_id is None:
-        return False
-    if request.session_id is not None:
-        return run.attendance.present(request.session_id) is not None
-    return run.attendance.polling_session_of(request.user_id) is not None
-
-
 def next_poll_ms(hub: Hub) -> int:
     """When a client should come again (milliseconds): later when many poll."""
     return max(hub.config.client.polling_interval_ms, hub.polling_count * 1000 // POLLS_PER_SECOND)
 
 
 def _session(hub: Hub, run: Run, user_id: str, request: PollRequest) -> Session:
+    if not run.attendance.has_place(request.session_id, user_id):
+        admission.check_run_limits(hub, run, user_id)  # before a session is made, which nobody would forget
     session = None
     if request.session_id is None:
         session = run.attendance.polling_session_of(user_id)
     if session is None:
         session = run.attendance.session_for(request.session_id, user_id, "polling")
-    if not session.is_present:
-        admission.check_run_limits(hub, run, user_id)
     run.attendance.polled(session, (next_poll_ms(hub) + request.wait_ms) / 1000)
     return session
 

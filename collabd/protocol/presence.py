@@ -34,6 +34,10 @@ class Presence:
         """The present users, sorted."""
         return sorted(self._sessions)
 
+    def sessions_of(self, user_id: str) -> int:
+        """How many sessions of a user are present."""
+        return self._sessions.get(user_id, 0)
+
     def cursors(self) -> dict[str, bytes]:
         """Each present user's last CURSOR_MOVE data (JSON text)."""
         return self._cursors

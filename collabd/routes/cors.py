@@ -32,7 +32,7 @@ def add_cors(app: QuartTrio, allowed_origins: Sequence[str]) -> None:
     async def answer_preflight() -> Response | None:
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
-        return Response(status=204, headers=_PREFLIGHT) if _listed_origin(allowed_origins) else None
+        return Response(b"", status=204, headers=_PREFLIGHT) if _listed_origin(allowed_origins) else None
 
     @app.after_request
     async def allow(response: Response) -> Response:
