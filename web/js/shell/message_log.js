@@ -104,13 +104,18 @@ export class MessageLog {
     this.apply({ clientMessageId, state: "rejected", code: error.code, message: error.message });
   }
 
-  /** The client leaves the run. @param {boolean} durable whether what is not final goes on with a later page */
-  close(durable) {
+  /**
+   * The client leaves the run.
+   * @param {boolean} durable whether what is not final goes on with a later page
+   * @param {CollabdError | null} because why, when it was not close()
+   */
+  close(durable, because) {
+    const why = `${because === null ? "the client left the run" : because.message}; ${durable ? KEPT : LOST}`;
     for (const { own, reject } of this.records.values()) {
       const { clientMessageId } = own.peek();
       if (isFinal(own.peek())) continue;
-      reject(new ClosedError(durable ? "the client left the run; the message stays queued for the next time" : LOST));
-      if (!durable) this.apply({ clientMessageId, state: "rejected", code: "closed", message: LOST });
+      reject(new ClosedError(why, { cause: because ?? undefined }));
+      if (!durable) this.apply({ clientMessageId, state: "rejected", code: "closed", message: why });
     }
   }
 
@@ -151,7 +156,8 @@ export class MessageLog {
   }
 }
 
-const LOST = "the client left the run before the server had the message; send it again after connectToRun(runId)";
+const KEPT = "the message stays queued for the next time";
+const LOST = "the server does not have the message: send it again after connectToRun(runId)";
 
 /** @param {OwnMessage} message */
 function isFinal({ state }) {

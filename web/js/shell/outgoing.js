@@ -192,12 +192,13 @@ export class Outgoing {
     }
   }
 
-  async close() {
+  /** @param {import("../errors.js").CollabdError | null} because why, when it was not the application's wish */
+  async close(because) {
     this.closed = true;
     this.sender.shut();
     const queue = await this.ready;
     await queue.stop();
-    this.log.close(queue.durable);
+    this.log.close(queue.durable, because);
     this.handlers.onChange();
   }
 

@@ -118,14 +118,15 @@ export class Session {
     this.ended = new ClosedError("close() was called: call connectToRun(runId) before sending");
     this.handlers.onClosed();
     if (waitMs > 0) await this.outgoing.drained(waitMs);
-    await this.#end();
+    await this.#end(null);
   }
 
-  async #end() {
+  /** @param {CollabdError | null} because */
+  async #end(because) {
     this.stopWatching();
     this.cursor.shut();
     const closed = this.connection.close();
-    await this.outgoing.close();
+    await this.outgoing.close(because);
     await closed;
   }
 
@@ -241,7 +242,7 @@ export class Session {
     this.ended = new ClosedError(`the client gave up: ${error.message}`, { cause: error });
     this.view.problem.value = error;
     this.view.presence.value = NOBODY;
-    void this.#end();
+    void this.#end(error);
     this.handlers.onGivenUp(error);
   }
 

@@ -54,7 +54,7 @@ function inChromium(name, body, { host = "localhost" } = {}) {
   test(`${name} (${host})`, { timeout: 120_000, skip: CHROMIUM === null ? NOT_RUN : false }, async () => {
     const stage = new Stage();
     try {
-      const server = await stage.server();
+      const server = await stage.server({ COLLABD_SERVER__ALLOWED_HOSTS: '["collab.test"]' });
       const proxy = await stage.proxy(server);
       const context = await /** @type {import("playwright-core").Browser} */ (browser).newContext();
       stage.undo.push(() => context.close());
