@@ -124,6 +124,7 @@ async def load_revocations(hub: Hub) -> None:
 async def _accepting(gateway: Gateway, listeners: list[SocketListener]) -> AsyncIterator[None]:
     """Accept and handle connections for the length of the block; connections left at its end are closed."""
     async with trio.open_nursery() as handlers, trio.open_nursery() as acceptor:
+        handlers.start_soon(gateway.read_sockets)
         acceptor.start_soon(_serve_listeners, gateway, listeners, handlers)
         # What exists now lives as long as the process; collections need not look at it again.
         gc.collect()

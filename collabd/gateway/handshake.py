@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from websockets.http11 import Request
+from websockets.protocol import Protocol, Side
 from websockets.server import ServerProtocol
 
 from collabd.errors import ProtocolError
@@ -23,7 +24,7 @@ _SILENT.setLevel(logging.CRITICAL)
 
 
 class Upgrade:
-    """One request for a WebSocket: who asks for what, and the protocol state that goes on reading after it.
+    """One request for a WebSocket: who asks for what, and how it is answered.
 
     `head` is the request's head, `rest` what came after it already; `refused` is set when RFC 6455 forbids it.
     """
@@ -32,9 +33,10 @@ class Upgrade:
         self, head: bytes, rest: bytes, *, peer: str, scheme: str, proxies: Proxies, max_message_bytes: int
     ) -> None:
         self.rest = rest
-        self.protocol = ServerProtocol(max_size=max_message_bytes, logger=_SILENT)
-        self.protocol.receive_data(head)
-        events = self.protocol.events_received()
+        self._max_message_bytes = max_message_bytes
+        self._protocol = ServerProtocol(logger=_SILENT)
+        self._protocol.receive_data(head)
+        events = self._protocol.events_received()
         self.refused: ProtocolError | None = None
         self.path = self._query = ""
         request: Request | None = None
@@ -55,7 +57,7 @@ class Upgrade:
         return self._query.encode("latin-1", "replace")
 
     def _accept(self, request: Request) -> None:
-        response = self.protocol.accept(request)
+        response = self._protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             text = (response.body or b"").decode().strip().removeprefix("Failed to open a WebSocket connection: ")
             self.refused = ProtocolError("invalid_parameter", f"this is no WebSocket upgrade: {text}")
@@ -66,9 +68,12 @@ class Upgrade:
         self._response = response
 
     def accept(self) -> bytes:
-        """The 101 answer; the protocol reads frames from now on."""
-        self.protocol.send_response(self._response)
-        return b"".join(self.protocol.data_to_send())
+        """The 101 answer; frames follow it."""
+        return self._response.serialize()
+
+    def frame_protocol(self) -> Protocol:
+        """What reads the frames after it; the protocol that read the request would keep that, headers and all."""
+        return Protocol(Side.SERVER, max_size=self._max_message_bytes, logger=_SILENT)
 
 
 def refusal(error: ProtocolError) -> bytes:

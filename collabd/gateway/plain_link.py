@@ -14,18 +14,21 @@ import trio
 class PlainLink:
     """A non-blocking TCP or Unix socket."""
 
-    __slots__ = ("_sock", "remote_address", "send")
+    __slots__ = ("_sock", "ended", "remote_address", "send")
     hears_pongs = True
 
     def __init__(self, sock: socket.socket, remote_address: str) -> None:
         self._sock = sock
         self.remote_address = remote_address
         self.send = sock.send
+        self.ended = trio.Event()
+        """Set when the hub ends the connection, or its bytes have come to an end."""
 
     async def wait_writable(self) -> None:
         """Wait until the kernel takes bytes again."""
         await trio.lowlevel.wait_writable(self._sock)
 
     def end(self) -> None:
-        """Wake whoever waits for the socket, with trio.ClosedResourceError; it stays open for a goodbye."""
+        """Wake whoever waits for the socket; it stays open for a goodbye."""
+        self.ended.set()
         trio.lowlevel.notify_closing(self._sock)

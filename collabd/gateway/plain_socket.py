@@ -1,6 +1,6 @@
 """A WebSocket over a plain socket: the task that reads it, from upgrade to goodbye.
 
-Law of this file: one task per connection; it reads, hands over and waits. Everything it owns ends with it.
+Law of this file: one task per connection, which waits for its end; what is read meanwhile is the poller's doing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import trio
 from collabd.errors import ProtocolError
 from collabd.gateway.handshake import Upgrade, refusal
 from collabd.gateway.plain_link import PlainLink
+from collabd.gateway.poller import Poller
 from collabd.gateway.reader import FrameReader
-from collabd.hub.connection import Stage
 from collabd.hub.joining import admit, counted_address, join
 from collabd.protocol import close_codes
 
@@ -27,19 +27,19 @@ GOODBYE_TIMEOUT: Final = 2.0
 """Seconds that a peer has to take our close frame and answer it."""
 
 
-async def serve_plain(hub: Hub, sock: socket.socket, upgrade: Upgrade) -> None:
+async def serve_plain(hub: Hub, poller: Poller, sock: socket.socket, upgrade: Upgrade) -> None:
     """Serve one upgraded connection on a non-blocking socket until it ends."""
     link = PlainLink(sock, upgrade.caller.address)
     with counted_address(hub, link.remote_address):
         connection = await _open(hub, sock, link, upgrade)
         if connection is None:
             return
-        reader, rest = FrameReader(upgrade.protocol, connection), upgrade.rest
+        reader, rest = FrameReader(upgrade.frame_protocol(), connection), upgrade.rest
         del upgrade  # an idle connection keeps no byte of its request
         code: int | None = None
         reason = "connection lost"
         try:
-            await _read(sock, reader, connection, rest)
+            await _read(poller, sock, link, reader, rest)
             code, reason = await _part(sock, reader, connection)
         finally:
             connection.session.run.detach(connection, code, reason)
@@ -56,24 +56,35 @@ async def _open(hub: Hub, sock: socket.socket, link: PlainLink, upgrade: Upgrade
         return None
 
 
-async def _read(sock: socket.socket, reader: FrameReader, connection: Connection, rest: bytes) -> None:
-    """Read until the client closed, the hub closed, or the peer is gone."""
-    committer = connection.session.run.hub.committer
+async def _read(poller: Poller, sock: socket.socket, link: PlainLink, reader: FrameReader, rest: bytes) -> None:
+    """Have the socket read until the client closed, the hub closed, or the peer is gone."""
+    faults: list[Exception] = []
+
+    def readable() -> None:
+        try:
+            data = sock.recv(READ_BYTES)
+            goes_on = bool(data) and reader.feed(data, trio.current_time())
+        except BlockingIOError:  # readiness may be spurious (select(2), BUGS)
+            return
+        except OSError:
+            goes_on = False
+        except Exception as error:
+            # Ours, and only this connection's: its task raises it, the poller never does.
+            faults.append(error)
+            goes_on = False
+        if not goes_on:
+            poller.forget(sock)
+            link.ended.set()
+
     if rest and not reader.feed(rest, trio.current_time()):
         return
+    poller.watch(sock, readable)
     try:
-        while connection.stage is not Stage.CLOSED:
-            await trio.lowlevel.wait_readable(sock)
-            try:
-                data = sock.recv(READ_BYTES)
-            except BlockingIOError:  # readiness may be spurious (select(2), BUGS)
-                continue
-            if not data or not reader.feed(data, trio.current_time()):
-                return
-            if committer.congested:
-                await committer.wait_room()
-    except (OSError, trio.ClosedResourceError):
-        return
+        await link.ended.wait()
+    finally:
+        poller.forget(sock)
+    if faults:
+        raise faults[0]
 
 
 async def _part(sock: socket.socket, reader: FrameReader, connection: Connection) -> tuple[int | None, str]:

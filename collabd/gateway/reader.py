@@ -16,7 +16,7 @@ from collabd.hub.receive import receive
 from collabd.protocol import close_codes
 
 if TYPE_CHECKING:
-    from websockets.server import ServerProtocol
+    from websockets.protocol import Protocol
 
     from collabd.hub.connection import Connection
 
@@ -26,7 +26,7 @@ class FrameReader:
 
     __slots__ = ("_connection", "_fragments", "last_words", "protocol")
 
-    def __init__(self, protocol: ServerProtocol, connection: Connection) -> None:
+    def __init__(self, protocol: Protocol, connection: Connection) -> None:
         self.protocol = protocol
         self.last_words = b""
         self._connection = connection

@@ -20,6 +20,7 @@ from collabd.gateway.handshake import Upgrade, refusal
 from collabd.gateway.head import Kind, tell_kind
 from collabd.gateway.listener import Accepted, plain_host
 from collabd.gateway.plain_socket import serve_plain
+from collabd.gateway.poller import Poller
 from collabd.gateway.tls_socket import serve_tls
 
 if TYPE_CHECKING:
@@ -38,9 +39,14 @@ class Gateway:
     def __init__(self, hub: Hub, http: HttpServer, tls: ssl.SSLContext | None) -> None:
         self._hub = hub
         self._http = http
+        self._poller = Poller()
         self._tls = tls
         self._config = hub.config
         self._scheme = "http" if tls is None else "https"
+
+    async def read_sockets(self) -> None:
+        """Read plain WebSockets as bytes come; runs until cancelled. Readers pause while the store is behind."""
+        await self._poller.run(self._hub.committer.wait_room)
 
     async def handle(self, accepted: Accepted) -> None:
         """Serve one accepted connection; nothing that a peer does raises from here."""
@@ -58,9 +64,9 @@ class Gateway:
     async def _handle_plain(self, sock: socket.socket, client: tuple[str, int]) -> None:
         head, kind, end = await self._read_head(partial(_receive, sock))
         if kind is Kind.WEBSOCKET:
-            upgrade = self._upgrade(head, end, client)
+            serving = serve_plain(self._hub, self._poller, sock, self._upgrade(head, end, client))
             del head  # an idle connection keeps no byte of its request
-            await serve_plain(self._hub, sock, upgrade)
+            await serving
         elif kind is Kind.HTTP:
             await self._http.serve(_stream(sock), head, client=client, server=_own_address(sock), sock=sock)
         else:

@@ -40,7 +40,7 @@ async def serve_tls(hub: Hub, stream: trio.SSLStream[trio.SocketStream], upgrade
                 await stream.send_all(refusal(error))
                 await stream.aclose()
             return
-        reader = FrameReader(upgrade.protocol, connection)
+        reader = FrameReader(upgrade.frame_protocol(), connection)
         code: int | None = None
         reason = "connection lost"
         try:

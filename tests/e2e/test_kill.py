@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 
 SETTINGS = {
     "LIMITS__MESSAGES_PER_SECOND": "0",
+    "LIMITS__BYTES_PER_SECOND": "0",
     "STORAGE__MAX_PERSISTED_MESSAGES_PER_RUN": "1000000",
     "LOGGING__LEVEL": "error",
 }

@@ -61,7 +61,7 @@ def test_a_stop_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> No
 def test_a_stop_is_bounded_when_peers_do_not_read(tmp_path: Path) -> None:
     """A peer that never reads, one that never finishes its request and one that sleeps in a poll hold up nothing."""
     run_id = str(uuid.uuid4())
-    settings = {"SERVER__DRAIN_TIMEOUT_S": "2", "LIMITS__MESSAGES_PER_SECOND": "0"}
+    settings = {"SERVER__DRAIN_TIMEOUT_S": "2", "LIMITS__MESSAGES_PER_SECOND": "0", "LIMITS__BYTES_PER_SECOND": "0"}
     with running_daemon(tmp_path / "data", settings) as daemon:
         upgrade = (
             f"GET /ws/runs/{run_id}/collaboration?userId=deaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
@@ -95,7 +95,7 @@ async def _fill(daemon: Daemon, run_id: str) -> None:
 def test_joining_while_the_server_drains_is_refused_with_when_to_come_again(tmp_path: Path) -> None:
     """503 and Retry-After, for as long as the drain lasts."""
     run_id = str(uuid.uuid4())
-    settings = {"SERVER__DRAIN_TIMEOUT_S": "3", "LIMITS__MESSAGES_PER_SECOND": "0"}
+    settings = {"SERVER__DRAIN_TIMEOUT_S": "3", "LIMITS__MESSAGES_PER_SECOND": "0", "LIMITS__BYTES_PER_SECOND": "0"}
     upgrade = (
         f"GET /ws/runs/{run_id}/collaboration?userId=deaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -185,7 +185,9 @@ def test_a_full_disk_refuses_events_and_recovers_by_itself(tmp_path: Path) -> No
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(mounted)], check=False).returncode:
         pytest.skip("NOT RUN: a full disk needs root, to mount a small one")
     try:
-        with running_daemon(mounted / "data", {"LIMITS__MESSAGES_PER_SECOND": "0"}) as daemon:
+        with running_daemon(
+            mounted / "data", {"LIMITS__MESSAGES_PER_SECOND": "0", "LIMITS__BYTES_PER_SECOND": "0"}
+        ) as daemon:
             trio.run(_fill_disk, daemon, mounted)
             assert daemon.stop() == 0
     finally:

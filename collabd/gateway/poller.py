@@ -1,0 +1,52 @@
+"""One epoll for all plain WebSockets: what is readable in a tick is read in one go.
+
+Law of this file: it knows sockets and who reads them, nothing of frames. To wait through Trio for each socket costs a
+task switch and an epoll_ctl for every message; here a tick costs one wake-up, and a socket is registered once
+(docs/performance.md). Level-triggered (epoll(7)): what is left unread is told again.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+_AT_ONCE: Final = 256
+"""Sockets read before others get a turn."""
+
+
+class Poller:
+    """Calls `readable` of each watched socket that has bytes, or has ended. One task runs it.
+
+    `readable` must not raise and must not wait.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._readable: dict[int, Callable[[], None]] = {}
+
+    def watch(self, sock: socket.socket, readable: Callable[[], None]) -> None:
+        """Begin to call `readable` when the socket has bytes. Raises OSError."""
+        fd = sock.fileno()
+        self._epoll.register(fd, select.EPOLLIN)
+        self._readable[fd] = readable
+
+    def forget(self, sock: socket.socket) -> None:
+        """Stop watching; has to come before the socket is closed, whose number may then be another's."""
+        fd = sock.fileno()
+        if self._readable.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    async def run(self, pause: Callable[[], Awaitable[None]]) -> None:
+        """Read what is readable until cancelled; `pause` is awaited between two rounds, for backpressure."""
+        fd = self._epoll.fileno()
+        while True:
+            await trio.lowlevel.wait_readable(fd)
+            for ready, _ in self._epoll.poll(0, _AT_ONCE):
+                readable = self._readable.get(ready)
+                if readable is not None:  # else forgotten by one that was called before it
+                    readable()
+            await pause()
