@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.events import RawData
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
@@ -52,6 +53,11 @@ class _PlainH11(H11Protocol):
         return
 
     async def _create_stream(self, request: h11.Request) -> None:
+        refused = self._refused_with(request)
+        if refused is not None:
+            await self._send_error_response(refused)
+            await self.send(Closed())
+            return
         if any(name == _DROPPED_HEADER for name, _ in request.headers):
             request = h11.Request(
                 method=request.method,
@@ -61,6 +67,19 @@ class _PlainH11(H11Protocol):
             )
         await super()._create_stream(request)
         _make_careful(self.stream)
+
+    def _refused_with(self, request: h11.Request) -> int | None:
+        """The status for a request that goes no further: an upgrade with a body, or a head that came whole but large.
+
+        h11 counts only heads that come in several pieces, and switches protocols only behind a request without a body.
+        """
+        size = sum(len(name) + len(value) + 4 for name, value in request.headers) + len(request.target)
+        if size > self.config.h11_max_incomplete_size:
+            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        names = {name for name, value in request.headers if value != b"0"}
+        if b"upgrade" in names and names & {b"content-length", b"transfer-encoding"}:
+            return HTTPStatus.BAD_REQUEST
+        return None
 
     async def _send_h11_event(self, event: Any) -> None:
         if isinstance(event, h11.Response) and self.connection.their_state is h11.SEND_BODY:
@@ -98,6 +117,7 @@ class _Connection(TCPServer):
     """One HTTP connection on a stream that was accepted, and perhaps encrypted, elsewhere."""
 
     stream: Any
+    _has_ended = False
 
     async def protocol_send(self, event: Any) -> None:
         """Send bytes, close, or note that the connection is idle: all of it, whatever happens meanwhile.
@@ -105,6 +125,8 @@ class _Connection(TCPServer):
         The end of an answer cancels the app that gives it, and it is that app's task that comes here to say so. Cut
         short, the connection would stay open with nobody to serve it. Writing and closing have deadlines of their own.
         """
+        if self._has_ended and isinstance(event, Updated):
+            return  # that would start the timer of an idle connection, which nothing stops any more
         with trio.CancelScope(shield=True):
             await super().protocol_send(event)
 
@@ -120,6 +142,9 @@ class _Connection(TCPServer):
                 await self.protocol.initiate()
                 await self.idle_task.restart(self._task_group, self._idle_timeout)
                 await self._read_data()
+                # Without this the socket of a client that is gone would stay open for the keep-alive timeout.
+                self._has_ended = True
+                await self.idle_task.stop()
         except OSError:
             pass
         finally:

@@ -2,17 +2,19 @@
 
 Law of this file: with http.py the only one that knows Hypercorn's inside. What was measured of Hypercorn and is put
 right here: a client that breaks the protocol is hung up on without a close frame; after 1009 it goes on reading into
-memory; a stream of HTTP/2 that the client has ended counts as open; and data for a stream that the server has ended
-ends every other stream of the connection.
+memory; who sends frames before the handshake's end joins all the same and is never told to be gone; a stream of HTTP/2
+that the client has ended counts as open; and data for a stream that the server has ended ends every other stream of
+the connection.
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 import h2.events
 import trio
-from hypercorn.protocol.events import EndBody, EndData, Event, StreamClosed
+from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
 from wsproto.connection import ConnectionState
@@ -28,10 +30,22 @@ class CarefulSocket(WSStream):
 
     async def handle(self, event: Event) -> None:
         """Take what came from the client."""
-        if isinstance(event, EndBody) and not self.closed and self.handshake.accepted:
+        if self.closed:
+            return
+        if isinstance(event, EndBody) and self.handshake.accepted:
             await self.send(StreamClosed(stream_id=self.stream_id))
+        elif isinstance(event, Body | Data) and not self.handshake.accepted:
+            await self._refuse()
         else:
             await super().handle(event)
+
+    async def _refuse(self) -> None:
+        """Frames came before the handshake's end: answer 400, and tell the app, which may be joining already."""
+        self.closed = True  # first, so that an acceptance that is on its way is dropped
+        await self._send_error_response(HTTPStatus.BAD_REQUEST)
+        if self.app_put is not None:
+            await self.app_put({"type": "websocket.disconnect", "code": CloseReason.ABNORMAL_CLOSURE.value})
+        await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
