@@ -5,7 +5,7 @@ Law of this file: it knows requests and answers, not HTTP. Rules: docs/protocol.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collabd.hub.hub import Hub
     from collabd.hub.run import Run
     from collabd.store.interface import RunHead
+
+LISTED_USERS: Final = 5
+"""How many users of each run the list of runs names."""
 
 
 async def replay_run(hub: Hub, caller: Caller, run_text: str, query: bytes) -> bytes:
@@ -77,18 +80,32 @@ async def _stored_runs(hub: Hub, identity: Identity, limit: int) -> list[RunHead
 
 def _newest(hub: Hub, identity: Identity, stored: list[RunHead], limit: int) -> list[dict[str, Any]]:
     """Runs with a row, and those that were only joined so far."""
-    rows = {head.run_id: _row(head.run_id, head.created_at, head.head, hub.runs.get(head.run_id)) for head in stored}
+    rows = {head.run_id: _idle_row(head) for head in stored}
     for run in hub.runs.values():
-        rows.setdefault(run.run_id, _row(run.run_id, run.created_at, run.ring.head, run))
+        rows[run.run_id] = _live_row(run)
     allowed = [row for row in rows.values() if identity.may_enter(row["runId"])]
     return sorted(allowed, key=lambda row: row["createdAt"], reverse=True)[:limit]
 
 
-def _row(run_id: str, created_at: int, head: int, run: Run | None) -> dict[str, Any]:
+def _idle_row(head: RunHead) -> dict[str, Any]:
     return {
-        "runId": run_id,
-        "createdAt": created_at,
-        "sequenceNumber": head if run is None else run.ring.head,
-        "connectionCount": 0 if run is None else run.attendance.connection_count,
-        "activeUserCount": 0 if run is None else len(run.attendance.presence),
+        "runId": head.run_id,
+        "createdAt": head.created_at,
+        "lastActivityAt": head.last_event_at or head.created_at,
+        "sequenceNumber": head.head,
+        "connectionCount": 0,
+        "activeUserCount": 0,
+        "activeUsers": [],
+    }
+
+
+def _live_row(run: Run) -> dict[str, Any]:
+    return {
+        "runId": run.run_id,
+        "createdAt": run.created_at,
+        "lastActivityAt": run.last_event_at or run.created_at,
+        "sequenceNumber": run.ring.head,
+        "connectionCount": run.attendance.connection_count,
+        "activeUserCount": len(run.attendance.presence),
+        "activeUsers": run.attendance.presence.users()[:LISTED_USERS],
     }

@@ -55,6 +55,7 @@ class Run:
         self._nursery = nursery
         self.run_id = loaded.head.run_id
         self.created_at = loaded.head.created_at
+        self.last_event_at = loaded.head.last_event_at
         self.ring = Ring(
             config.storage.ring_bytes_per_run,
             oldest=loaded.head.oldest,
@@ -125,6 +126,7 @@ class Run:
         state = None if event.state_key is None else (event.event_type, event.state_key)
         number = self.ring.append(frame, event.is_critical, state)
         assert number == sequence_number, f"run {self.run_id}: the log is at {sequence_number}, memory at {number}"
+        self.last_event_at = event.timestamp
         self.fanout.tell(frame)
 
     def tell_transient(

@@ -142,17 +142,24 @@ def test_the_list_of_runs_has_the_newest_first(api: Api, join: Join, run: str) -
     assert joined == {
         "runId": run,
         "createdAt": joined["createdAt"],
+        "lastActivityAt": joined["createdAt"],
         "sequenceNumber": 0,
         "connectionCount": 1,
         "activeUserCount": 1,
+        "activeUsers": ["ann"],
     }
     assert abs(joined["createdAt"] - ann.welcome["serverTime"]) < 5000
     ann.tell("GRAFT", {"after": "A"}, "m1")
     join("ann")
     join("bob")
     (row,) = api.http.get("/api/runs?limit=1").json()
-    changed = {"createdAt": row["createdAt"], "sequenceNumber": 1, "connectionCount": 3, "activeUserCount": 2}
-    assert row == joined | changed
+    (event,) = api.http.get(f"/api/runs/{run}/collaboration/replay").json()["events"]
+    people = {"connectionCount": 3, "activeUserCount": 2, "activeUsers": ["ann", "bob"]}
+    assert row == joined | people | {
+        "createdAt": row["createdAt"],
+        "lastActivityAt": event["timestamp"],
+        "sequenceNumber": 1,
+    }
     for limit in ("0", "1001", "x", "-1", ""):
         refused(api.http.get(f"/api/runs?limit={limit}"), 400, "invalid_parameter")
 
