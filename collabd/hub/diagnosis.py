@@ -148,8 +148,7 @@ def _reconnections(window: Window, server: Server) -> Iterator[Finding]:
         + (", ".join(f"{name} ({count})" for name, count in ended) or "nothing recorded")
         + ".",
         tuple(
-            f"{name} ({count}): {_CLOSES[name].format(interval=server.heartbeat_interval_s)}"
-            for name, count in causes
+            f"{name} ({count}): {_CLOSES[name].format(interval=server.heartbeat_interval_s)}" for name, count in causes
         )
         or ("Look at a session's timeline: it says how each connection ended.",),
     )
