@@ -64,10 +64,10 @@ def test_a_stop_is_bounded_when_peers_do_not_read(tmp_path: Path) -> None:
     settings = {"SERVER__DRAIN_TIMEOUT_S": "2", "LIMITS__MESSAGES_PER_SECOND": "0", "LIMITS__BYTES_PER_SECOND": "0"}
     with running_daemon(tmp_path / "data", settings) as daemon:
         upgrade = (
-            f"GET /ws/runs/{run_id}/collaboration?userId=deaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            f"GET /ws/runs/{run_id}/collaboration?userId=deaf HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        poll = f"GET /api/runs/{run_id}/collaboration/poll?wait=30000 HTTP/1.1\r\nHost: x\r\n\r\n"
+        poll = f"GET /api/runs/{run_id}/collaboration/poll?wait=30000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         with (
             socket.create_connection((daemon.host, daemon.port)) as deaf,
             socket.create_connection((daemon.host, daemon.port)) as slow,
@@ -75,7 +75,8 @@ def test_a_stop_is_bounded_when_peers_do_not_read(tmp_path: Path) -> None:
         ):
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.sendall(upgrade.encode())
-            slow.sendall(b"POST /api/runs/x HTTP/1.1\r\nContent-Length: 10\r\n\r\n1")
+            assert deaf.recv(12) == b"HTTP/1.1 101"
+            slow.sendall(b"POST /api/runs/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n1")
             poller.sendall(poll.encode())
             trio.run(_fill, daemon, run_id)
             started = time.monotonic()
@@ -97,7 +98,7 @@ def test_joining_while_the_server_drains_is_refused_with_when_to_come_again(tmp_
     run_id = str(uuid.uuid4())
     settings = {"SERVER__DRAIN_TIMEOUT_S": "3", "LIMITS__MESSAGES_PER_SECOND": "0", "LIMITS__BYTES_PER_SECOND": "0"}
     upgrade = (
-        f"GET /ws/runs/{run_id}/collaboration?userId=deaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        f"GET /ws/runs/{run_id}/collaboration?userId=deaf HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     with (
@@ -106,6 +107,7 @@ def test_joining_while_the_server_drains_is_refused_with_when_to_come_again(tmp_
     ):
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.sendall(upgrade.encode())
+        assert deaf.recv(12) == b"HTTP/1.1 101"
         trio.run(_fill, daemon, run_id)
         daemon.process.send_signal(signal.SIGTERM)
         for _ in range(200):
