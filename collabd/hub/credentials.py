@@ -6,6 +6,7 @@ millisecond, and needs no timer per connection that renewals, closes and clock c
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,6 +18,8 @@ from collabd.protocol import close_codes
 if TYPE_CHECKING:
     from collabd.hub.connection import Connection
     from collabd.hub.hub import Hub
+
+logger = logging.getLogger("collabd.hub")
 
 LOOK_INTERVAL_S: Final = 0.5
 """How often expired tokens are looked for: a connection outlives its token by no more."""
@@ -59,6 +62,7 @@ class Credentials:
         """
         hub = self._hub
         hub.authenticator.revoke(revocation)
+        logger.info("tokens revoked by %s %r", revocation.kind, revocation.name)
         for connection in [each for each, identity in self._identities.items() if not self._is_good(identity)]:
             self._end(connection)
         for run in hub.runs.values():

@@ -4,7 +4,8 @@
     collabd.sqlite3   the log, with its -wal and -shm beside it
     collabd.mark      what marks.py tells a loss by
 
-Law of this file: nothing is changed in a directory that is refused, but for the lock file and an empty database file.
+Law of this file: nothing is changed in a directory that is refused, but for the lock file, an empty database file and
+who may read what is there.
 Never open a database file but through SQLite while a connection lives: closing it would drop SQLite's locks
 (https://www.sqlite.org/howtocorrupt.html, 2.2).
 """
@@ -17,6 +18,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -100,6 +102,8 @@ def open_database(data_dir: Path, *, synchronous: Synchronous, now_ms: int) -> O
         with _refused_in_words(data_dir / LOCK_NAME):
             lock = _lock(data_dir / LOCK_NAME)
             on_error.callback(os.close, lock)
+        with _refused_in_words(path):
+            _close_to_strangers(path)
         with _refused_in_words(data_dir / MARK_NAME):
             mark = MarkFile(data_dir / MARK_NAME)
             on_error.callback(mark.close)
@@ -181,6 +185,16 @@ def _lock(path: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def _close_to_strangers(path: Path) -> None:
+    """Take from everybody on the machine what a copy or a backup may have given: what people said in their runs."""
+    for file in (path, wal_path(path), path.with_name(path.name + "-shm")):
+        with suppress(FileNotFoundError):
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & stat.S_IRWXO:
+                logger.warning("%s was open to everybody on this machine (mode %04o) and is now closed", file, mode)
+                file.chmod(mode & ~stat.S_IRWXO)
 
 
 def _refuse_what_is_not_ours(path: Path, has_wal: bool, *, was_closed: bool) -> None:
