@@ -190,11 +190,12 @@ def _lock(path: Path) -> int:
 def _close_to_strangers(path: Path) -> None:
     """Take from everybody on the machine what a copy or a backup may have given: what people said in their runs."""
     for file in (path, wal_path(path), path.with_name(path.name + "-shm")):
-        with suppress(FileNotFoundError):
+        # Another user's file is refused for better reasons when it is opened.
+        with suppress(FileNotFoundError, PermissionError):
             mode = stat.S_IMODE(file.stat().st_mode)
             if mode & stat.S_IRWXO:
-                logger.warning("%s was open to everybody on this machine (mode %04o) and is now closed", file, mode)
                 file.chmod(mode & ~stat.S_IRWXO)
+                logger.warning("%s was open to everybody on this machine (mode %04o) and is now closed", file, mode)
 
 
 def _refuse_what_is_not_ours(path: Path, has_wal: bool, *, was_closed: bool) -> None:
