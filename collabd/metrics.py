@@ -27,7 +27,6 @@ LIMITS: Final = (
     "requests_per_second_per_address",
     "request_head_max_bytes",
     "handshake_timeout_s",
-    "max_message_bytes",
 )
 """The limits that are counted when somebody is held back by them, by the names of their settings."""
 

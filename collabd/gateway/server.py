@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from collabd.errors import ProtocolError
+from collabd.gateway.crowd import Crowd
 from collabd.gateway.handshake import Upgrade, refusal
 from collabd.gateway.head import Kind, tell_kind
 from collabd.gateway.listener import Accepted, plain_host
 from collabd.gateway.plain_socket import serve_plain
 from collabd.gateway.poller import Poller
 from collabd.gateway.tls_socket import serve_tls
+from collabd.protocol.addresses import is_loopback_address
 
 if TYPE_CHECKING:
     from collabd.gateway.http import HttpServer
@@ -43,6 +45,11 @@ class Gateway:
         self._tls = tls
         self._config = hub.config
         self._scheme = "http" if tls is None else "https"
+        self._limited = hub.counters.limited
+        self._crowd = Crowd(self._config.limits.sockets_per_address, self._has_no_address_of_its_own)
+
+    def _has_no_address_of_its_own(self, peer: str) -> bool:
+        return is_loopback_address(peer) or self._hub.proxies.is_trusted(peer)
 
     async def read_sockets(self) -> None:
         """Read plain WebSockets as bytes come; runs until cancelled. Readers pause while the store is behind."""
@@ -52,14 +59,23 @@ class Gateway:
         """Serve one accepted connection; nothing that a peer does raises from here."""
         sock, client = accepted.sock, accepted.client
         try:
-            if self._tls is None:
-                await self._handle_plain(sock, client)
-            else:
-                await self._handle_tls(_stream(sock), self._tls, client)
+            with self._crowd.joined(client[0]) as has_room:
+                if not has_room:
+                    self._turn_away(sock)
+                elif self._tls is None:
+                    await self._handle_plain(sock, client)
+                else:
+                    await self._handle_tls(_stream(sock), self._tls, client)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception:
             logger.exception("a connection was ended by a fault of the server")
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        """Say why, if the socket takes it at once; a crowd is not waited for."""
+        self._limited["sockets_per_address"] += 1
+        if self._tls is None:
+            sock.send(refusal(ProtocolError("too_many_connections", "your address has too many connections open")))
 
     async def _handle_plain(self, sock: socket.socket, client: tuple[str, int]) -> None:
         head, kind, end = await self._read_head(partial(_receive, sock))
@@ -77,7 +93,10 @@ class Gateway:
         try:
             with trio.fail_after(self._config.server.handshake_timeout_s):
                 await secure.do_handshake()
-        except (trio.TooSlowError, trio.BrokenResourceError):
+        except trio.TooSlowError:
+            self._limited["handshake_timeout_s"] += 1
+            return
+        except trio.BrokenResourceError:
             return
         server = _own_address(stream.socket)
         if secure.selected_alpn_protocol() == "h2":
@@ -105,15 +124,19 @@ class Gateway:
         """The first request's head and what came with it. Slow or silent peers are ended by the deadline."""
         limit = self._config.limits.request_head_max_bytes
         received = b""
-        with trio.move_on_after(self._config.server.handshake_timeout_s):
+        with trio.move_on_after(self._config.server.handshake_timeout_s) as deadline:
             while True:
                 data = await receive()
                 if not data:
                     break
                 received += data
                 kind, end = tell_kind(received, limit)
+                if kind is Kind.TOO_LARGE:
+                    self._limited["request_head_max_bytes"] += 1
                 if kind is not Kind.INCOMPLETE:
                     return received, kind, end
+        if deadline.cancelled_caught:
+            self._limited["handshake_timeout_s"] += 1
         return received, Kind.INCOMPLETE, 0
 
 
