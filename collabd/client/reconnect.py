@@ -19,7 +19,7 @@ from collabd.client.errors import (
     Unauthorized,
 )
 from collabd.client.outbox import backoff_delay
-from collabd.client.settings import BACKOFF_CAP_S, DEFAULT_RATE_WAIT_S, PROBE_CAP_S, Limits
+from collabd.client.settings import BACKOFF_CAP_S, DEFAULT_RATE_WAIT_S, LATE_ATTEMPT_S, PROBE_CAP_S, Limits
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Reconnection:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._not_before = 0.0
+        self._abandoned_at: list[float] = []
         self.failures = 0
         self.tries = 0
 
@@ -57,6 +58,18 @@ class Reconnection:
     def falls_back(self) -> bool:
         """Enough failed that HTTP polling takes over (R70)."""
         return self.failures >= self._limits.max_reconnect_attempts
+
+    def abandoned(self, now: float) -> None:
+        """An attempt that presented the session was given up without an answer; it may still arrive (R29)."""
+        self._abandoned_at.append(now)
+
+    def was_replaced_by_itself(self, now: float) -> bool:
+        """Whether a 4009 can be the work of an abandoned attempt; each of them explains one."""
+        self._abandoned_at = [at for at in self._abandoned_at if now - at <= LATE_ATTEMPT_S]
+        if not self._abandoned_at:
+            return False
+        self._abandoned_at.pop()
+        return True
 
     def became_stable(self) -> None:
         """A connection lived long enough to be called a success (R25)."""

@@ -16,6 +16,7 @@ from collabd.client.engine import Engine
 from collabd.client.errors import (
     ConnectionProblem,
     NotCollabd,
+    Replaced,
     ServerBusy,
     ServerUnreachable,
     TokenUnavailable,
@@ -120,6 +121,7 @@ class SocketConnection:
         self._asked = engine.intake.position
         self._scope = trio.CancelScope()
         self._own_ending: Ending | None = None
+        self._presented_session = False
         self._opened = False
         self.is_stable = False
 
@@ -151,6 +153,8 @@ class SocketConnection:
         if self._own_ending is not None:
             return self._own_ending
         if ending is None:
+            if self._presented_session:
+                self._engine.reconnection.abandoned(trio.current_time())
             what = "no WELCOME" if self._opened else "no WebSocket"
             ending = Ending(ServerUnreachable(self._engine.url, f"{what} within {CONNECT_TIMEOUT_S:g} s"))
             if not self._opened:
@@ -159,6 +163,7 @@ class SocketConnection:
 
     async def _live(self) -> Ending:
         engine = self._engine
+        self._presented_session = engine.place.session_id is not None
         target = engine.place.socket(self._asked, engine.reconnection.tries)
         try:
             async with open_link(engine.outside.dial, engine.place.address, target, self._token) as link:
@@ -206,6 +211,8 @@ class SocketConnection:
             if suspect is not None:
                 text = f"the server closed the connection over it ({ended.code} {ended.reason})"
                 engine.reject(suspect, Refusal(code, text, suspect.client_message_id, False, None))
+        if ended.code == 4009 and engine.reconnection.was_replaced_by_itself(trio.current_time()):
+            return Ending(Replaced(), counts=False)
         left_s = None if self._drained_until is None else max(0.0, self._drained_until - trio.current_time())
         return after_close(ended.code, ended.reason, engine.url, drain_left_s=left_s, rate_told_ms=self._rate_told_ms)
 

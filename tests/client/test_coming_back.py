@@ -168,3 +168,16 @@ async def test_a_close_over_size_rejects_the_message_and_nothing_else(
         with pytest.raises(errors.MessageRejected, match="message_too_big"):
             await big.wait_committed()
         await small.wait_committed()
+
+
+async def test_an_attempt_of_ours_that_arrives_late_ends_nothing(autojump_clock: MockClock, opened: Opener) -> None:
+    """R29: given up unanswered, it reaches the server after the next one and replaces that: 4009, and we come back."""
+    async with fake_server() as server, opened(server) as run:
+        await trio.sleep(6)
+        server.is_stalled = True
+        await server.peer.close(1001)
+        await trio.sleep(12)
+        server.is_stalled = False
+        await (await server.wait_for_peer(2)).close(4009)
+        await server.wait_for_peer(3)
+        assert await run.send_flag("s", "n")

@@ -84,6 +84,16 @@ def test_some_ends_mean_staying_away(code: int, error: type[Exception]) -> None:
     assert isinstance(ending.problem, error)
 
 
+def test_each_abandoned_attempt_explains_one_replacement_for_a_minute() -> None:
+    """R29: what arrives late of our own is no other client."""
+    reconnection = Reconnection(Limits())
+    assert not reconnection.was_replaced_by_itself(0.0)
+    reconnection.abandoned(0.0)
+    reconnection.abandoned(50.0)
+    assert reconnection.was_replaced_by_itself(70.0)
+    assert not reconnection.was_replaced_by_itself(70.0)
+
+
 def test_a_drain_says_when_to_come_back() -> None:
     """R29: after `retryAfterMs`, no jitter, no failure; without a DRAIN with backoff."""
     reconnection = Reconnection(Limits())
@@ -155,6 +165,7 @@ def test_every_constant_stands_in_the_rules_with_its_value() -> None:
         "probeCapMs": settings.PROBE_CAP_S,
         "connectTimeoutMs": settings.CONNECT_TIMEOUT_S,
         "stableAfterMs": settings.STABLE_AFTER_S,
+        "lateAttemptMs": settings.LATE_ATTEMPT_S,
         "wakeTimeoutMs": settings.WAKE_TIMEOUT_S,
         "requestTimeoutMs": settings.REQUEST_TIMEOUT_S,
         "cursorIntervalMs": settings.CURSOR_INTERVAL_S,

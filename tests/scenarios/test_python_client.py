@@ -87,15 +87,15 @@ async def test_s3_a_proxy_that_ends_every_websocket_is_got_round_and_left_again(
         sent: dict[str, list[Message]] = {"ann": [], "bob": []}
         stage.proxy.close_websockets_after(0.2)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_sending, ann, sent["ann"], 120, 0.5)
-            nursery.start_soon(keep_sending, bob, sent["bob"], 120, 0.5)
+            nursery.start_soon(keep_sending, ann, sent["ann"], 60, 0.5)
+            nursery.start_soon(keep_sending, bob, sent["bob"], 60, 0.5)
             await until(lambda: ann.using_fallback and bob.using_fallback)
             session = ann.session_id
         await until(lambda: not any(message.state != "committed" for message in sent["ann"]))
         assert ann.health.reconnection_count >= 4
         await stage.proxy.heal()
         await until(lambda: ann.health.state == "live" and bob.health.state == "live")
-        sent["ann"] += post(ann, 10, 120)
+        sent["ann"] += post(ann, 10, 60)
         await stage.judge(sent, *views)
         assert ann.session_id == session
         assert ann.active_users == ("ann", "bob")
