@@ -137,8 +137,9 @@ class FakeServer:
 
     async def wait_for_peer(self, count: int) -> Peer:
         """The `count`-th WebSocket that got its WELCOME."""
-        while len(self.peers) < count:  # noqa: ASYNC110, virtual time costs nothing
-            await trio.sleep(0.01)
+        with trio.fail_after(600):
+            while len(self.peers) < count:  # noqa: ASYNC110, virtual time costs nothing
+                await trio.sleep(0.01)
         return self.peers[count - 1]
 
     def ids(self) -> list[str | None]:
