@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from quart import Response, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from collabd.errors import ProtocolError
 from collabd.hub.admission import check_arrival
@@ -77,6 +78,9 @@ _CODES = {
 
 
 async def _answer_http_error(error: HTTPException) -> Response:
+    # An upgrade where there is no WebSocket, or a plain request where there is nothing but one, finds nothing.
+    if isinstance(error, WebsocketMismatch):
+        error = NotFound()
     status = error.code or 500
     if status in (301, 302, 307, 308):
         return error.get_response()  # type: ignore[return-value]

@@ -35,9 +35,8 @@ def socket_routes(hub: Hub) -> Blueprint:
     """The WebSocket route."""
     routes = Blueprint("socket", __name__)
 
-    # Every path, so that `admit` answers for wrong ones as it does behind the gateway.
-    @routes.websocket("/", defaults={"path": ""})
-    @routes.websocket("/<path:path>")
+    # Any path below, so that `admit` answers for wrong ones as it does behind the gateway.
+    @routes.websocket("/ws/<path:path>")
     async def socket_route(path: str) -> Response | None:
         caller = caller_of_socket(hub, websocket)
         with counted_address(hub, caller.address):

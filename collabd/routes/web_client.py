@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quart import Blueprint, Response, request
+from werkzeug.routing import PathConverter
 
 from collabd.errors import ProtocolError
 from collabd.protocol.names import parse_run_id
@@ -60,9 +61,16 @@ def cache_control_of(name: str) -> str:
     return _FOR_EVER if name.startswith("assets/") else _ASK_ANEW
 
 
+class _FileName(PathConverter):
+    """Any path but those of the interfaces, where a wrong method has to stay a 405 and must not become a 404."""
+
+    regex = r"(?!(?:api|ws|actuator)/)[^/].*?"
+
+
 def web_client_routes(hub: Hub, directory: Path = CLIENT_DIR) -> Blueprint:
     """The pages and their files. `directory` holds the built client; without it the pages say how to build it."""
     routes = Blueprint("web_client", __name__)
+    routes.record(lambda state: state.app.url_map.converters.update(file_name=_FileName))
     files = load_files(directory)
     not_built = StaticFile.named("index.html", _NOT_BUILT)
 
@@ -82,7 +90,7 @@ def web_client_routes(hub: Hub, directory: Path = CLIENT_DIR) -> Blueprint:
     async def console() -> Response:
         return await page("admin.html")
 
-    @routes.get("/<path:name>")
+    @routes.get("/<file_name:name>")
     async def file(name: str) -> Response:
         found = files.get(name)
         if found is None or name.endswith(".html"):
