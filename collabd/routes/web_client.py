@@ -2,7 +2,8 @@
 
 The Content-Security-Policy allows nothing but this server's own files and connections. Files below assets/ have their
 content's digest in their name and may be kept for ever; everything else is asked for anew and answered 304 while it is
-unchanged (RFC 9110, section 13.1.2).
+unchanged (RFC 9110, section 13.1.2). Scripts with lasting names are for pages of any origin: the client library and
+the health element.
 """
 
 from __future__ import annotations
@@ -95,9 +96,14 @@ def web_client_routes(hub: Hub, directory: Path = CLIENT_DIR) -> Blueprint:
         found = files.get(name)
         if found is None or name.endswith(".html"):
             raise ProtocolError("not_found", "there is nothing at this path")
-        return await _answer(found, 200, {})
+        for_others = {"access-control-allow-origin": "*"} if _is_for_other_pages(name) else {}
+        return await _answer(found, 200, for_others)
 
     return routes
+
+
+def _is_for_other_pages(name: str) -> bool:
+    return "/" not in name and name.endswith(".js")
 
 
 def load_files(directory: Path) -> dict[str, StaticFile]:

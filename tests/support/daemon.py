@@ -21,15 +21,15 @@ READY = "collabd is ready at "
 
 
 class Daemon:
-    """One `collabd serve` on a free port of loopback. `settings` are COLLABD_… variables without the prefix."""
+    """One `collabd serve` on loopback. `settings` are COLLABD_… variables without the prefix; `port` 0 is a free one."""
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None, *, port: int = 0) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COLLABD_")}
         environment |= {f"COLLABD_{name}": value for name, value in (settings or {}).items()}
         self.log = data_dir.parent / f"{data_dir.name}.log"
         self._log_file = self.log.open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "collabd", "serve", "--bind", "127.0.0.1:0", "--data-dir", str(data_dir)],
+            [sys.executable, "-m", "collabd", "serve", "--bind", f"127.0.0.1:{port}", "--data-dir", str(data_dir)],
             stdout=subprocess.PIPE,
             stderr=self._log_file,
             env=environment,

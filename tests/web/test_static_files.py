@@ -77,6 +77,15 @@ async def test_files_named_by_their_content_are_kept_for_ever(client: Client, na
     assert (answer.headers["content-type"], answer.headers["cache-control"]) == (kind, kept)
 
 
+async def test_other_origins_may_use_the_library_and_nothing_else(client: Client) -> None:
+    """A module script of another origin needs to be allowed; pages and their assets are this server's own."""
+    allowed = {
+        path: (await client.get(path)).headers.get("access-control-allow-origin")
+        for path in ["/collabd-client.js", "/assets/run-ABCD.js", "/", "/favicon.svg"]
+    }
+    assert allowed == {"/collabd-client.js": "*", "/assets/run-ABCD.js": None, "/": None, "/favicon.svg": None}
+
+
 async def test_what_a_browser_has_already_is_not_sent_again(client: Client) -> None:
     """304 for the same content, 200 for anything else."""
     first = await client.get("/")

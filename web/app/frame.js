@@ -72,9 +72,10 @@ export function meButton(identity, change) {
   const { userId, color } = identity;
   return h(
     "button",
-    { class: "me", type: "button", onclick: change, "aria-label": `You are ${userId}. Change name or colour` },
+    { class: "me", type: "button", onclick: change },
     avatar(userId, color),
-    h("bdi", { class: "clip only-wide" }, userId),
+    h("bdi", { class: "clip only-wide", "aria-hidden": "true" }, userId),
+    h("span", { class: "unseen" }, `You are ${userId}. Change name or colour`),
   );
 }
 

@@ -160,10 +160,15 @@ function updateRow(row, run) {
 }
 
 /** @param {string[]} users @param {number} total */
+function peopleWords(users, total) {
+  const names = users.slice(0, SHOWN_PEOPLE).join(", ");
+  return `${total} ${total === 1 ? "person" : "people"} here${names === "" ? "" : `: ${names}`}`;
+}
+
+/** @param {string[]} users @param {number} total */
 function peopleOf(users, total) {
   if (total === 0) return [h("span", { class: "quiet" }, "Nobody here now")];
   const shown = users.slice(0, SHOWN_PEOPLE);
-  const words = `${total} ${total === 1 ? "person" : "people"} here${shown.length > 0 ? `: ${shown.join(", ")}` : ""}`;
   return [
     h(
       "span",
@@ -171,7 +176,7 @@ function peopleOf(users, total) {
       ...shown.map((user) => avatar(user, user === identity?.userId ? identity.color : colourOf(user))),
     ),
     h("span", { class: "tag ok", "aria-hidden": "true" }, h("span", { class: "dot" }), String(total)),
-    h("span", { class: "unseen" }, words),
+    h("span", { class: "unseen" }, peopleWords(users, total)),
   ];
 }
 

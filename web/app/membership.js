@@ -143,6 +143,10 @@ export class Membership {
   #reset(reset) {
     const { oldestSequence } = this.store.runInfo.peek();
     this.history.clear();
+    // Their numbers belong to the history that is gone.
+    for (const { state, clientMessageId } of this.store.ownMessages.peek()) {
+      if (state === "committed") this.dismissed.add(clientMessageId);
+    }
     for (const event of reset.events) this.history.add(event, oldestSequence);
     this.told.onReset(reset);
     this.told.onChange();

@@ -281,13 +281,18 @@ class RunPage {
       index: this.index,
       describe: (index) => describe(history, index),
     });
-    Object.assign(this.health, {
-      health: store.connectionHealth(),
-      queuedMessages: store.queuedMessageCount(),
-      usingFallback: store.usingFallback(),
-    });
+    this.#drawHealth(store);
     this.#drawPeople(store.activeUsers());
     this.#drawNotices();
+  }
+
+  /** @param {import("../js/index.js").StreamStore} store */
+  #drawHealth(store) {
+    const isFirst = store.connectionState() === "connecting" && this.membership?.isJoined !== true;
+    if (isFirst && this.health.health === null) return;
+    this.health.health = store.connectionHealth();
+    this.health.queuedMessages = store.queuedMessageCount();
+    this.health.usingFallback = store.usingFallback();
   }
 
   /** @param {OwnMessage[]} pending */

@@ -9,7 +9,7 @@
  *
  * - `health`: `{status?, latency, reconnectionCount, messageDeliveryRate, isHealthy}` as the client library gives it.
  *   `status` is connected, reconnected, disconnected or polling; absent, it follows: using the fallback is polling, not
- *   healthy is disconnected, a reconnectionCount above 0 is reconnected, else connected.
+ *   healthy is disconnected, a reconnectionCount above 0 is reconnected, else connected. Never set: connecting.
  * - `queuedMessages`: how many messages wait to be sent.
  * - `usingFallback`: whether HTTP polling stands in for the WebSocket.
  *
@@ -143,15 +143,17 @@ export class ConnectionHealth extends HTMLElement {
     const { latency = null, reconnectionCount = 0, messageDeliveryRate = 1 } = this.#health ?? {};
     const status = statusOf(this.#health, this.#usingFallback);
     const [queuedMessages, usingFallback] = [this.#queuedMessages, this.#usingFallback];
-    setAttribute(this, "data-status", status);
-    setText(this.status, STATUS_WORDS[status]);
+    // Nothing told yet: a first connection on its way is no lost one.
+    const isUnknown = this.#health === null && !usingFallback;
+    setAttribute(this, "data-status", isUnknown ? null : status);
+    setText(this.status, isUnknown ? "Connecting …" : STATUS_WORDS[status]);
     setText(this.latency, figure(latency === null ? null : Math.round(latency), "ms"));
     setAttribute(this.line, "points", sparkline(this.#latencies, LINE));
     setText(this.delivery, figure(messageDeliveryRate, "%"));
     setText(this.reconnections, String(reconnectionCount));
     setText(this.queued, String(queuedMessages));
     setAttribute(this, "data-waiting", queuedMessages > 0);
-    setText(this.advice, ADVICE[usingFallback ? "polling" : status] ?? "");
+    setText(this.advice, isUnknown ? "" : (ADVICE[usingFallback ? "polling" : status] ?? ""));
     const shown = JSON.stringify({ status, latency, queuedMessages, usingFallback });
     if (this.#shown !== "" && shown !== this.#shown) {
       tell(this, "change", { status, latency, queuedMessages, usingFallback });

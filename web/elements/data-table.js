@@ -55,7 +55,7 @@ export class DataTable extends HTMLElement {
       this.body,
       h("tbody", { "aria-hidden": "true" }, this.below),
     );
-    this.scroller = h("div", { class: "scroller", tabindex: 0, role: "region" }, this.table);
+    this.scroller = h("div", { class: "scroller", tabindex: 0, role: "group" }, this.table);
     shadow(this, sheets).append(this.scroller);
     this.draw = eachFrame(() => this.#draw());
     this.scroller.addEventListener("scroll", () => this.draw(), { passive: true });

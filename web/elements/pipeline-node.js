@@ -4,7 +4,7 @@
  * Law of this file: draws one node; what a click means is told to the pipeline by `data-action` of what was clicked.
  */
 
-/** @import { PictureNode, Shown } from "../state/picture.js" */
+/** @import { PictureNode } from "../state/picture.js" */
 /** @import { Watcher } from "./run-pipeline.js" */
 
 import { MESSAGE_STATES } from "../state/sentences.js";
@@ -29,6 +29,7 @@ export function makeNode({ id, kind }) {
       { class: "face", type: "button", "data-action": "open", "aria-haspopup": "dialog" },
       h("span", { class: "name" }, kind === "agent" && icon("agent"), h("bdi", { class: "clip" }, id)),
       h("span", { class: "meta" }),
+      h("span", { class: "unseen" }),
     ),
     h("div", { class: "tools" }, tool("graft", "plus"), tool("flag", "flag"), tool("prune", "prune")),
   );
@@ -45,10 +46,10 @@ export function updateNode(card, node, { watchers, isReadOnly }) {
   setAttribute(card, "data-flagged", node.flag !== null);
   setAttribute(card, "data-pending", pending);
   const [face, tools] = card.children;
-  const [, meta] = face?.children ?? [];
-  if (face === undefined || tools === undefined || meta === undefined) return;
+  const [, meta, rest] = face?.children ?? [];
+  if (face === undefined || tools === undefined || meta === undefined || rest === undefined) return;
   setText(meta, metaOf(node, pending));
-  setAttribute(face, "aria-label", labelOf(node, pending, watchers));
+  setText(rest, unseenOf(node, pending, watchers));
   setAttribute(face, "title", node.note === "" ? node.id : `${node.id}: ${node.note}`);
   updateTools(/** @type {HTMLElement} */ (tools), node, isReadOnly);
 }
@@ -94,24 +95,23 @@ function metaOf(node, pending) {
 }
 
 /**
+ * What the look of a card says, for those who do not see it.
  * @param {PictureNode} node
  * @param {string | null} pending
  * @param {readonly Watcher[]} watchers
  */
-function labelOf(node, pending, watchers) {
-  const kind = node.kind === "agent" ? `agent, grafted after ${node.after} by ${who(node.graft)}` : node.kind;
+function unseenOf(node, pending, watchers) {
+  const { kind, isPruned, flag } = node;
+  const looking = watchers.map(({ userId }) => userId).join(", ");
   const parts = [
-    `${node.id}, ${kind}`,
-    node.isPruned && `pruned by ${who(node.prune)}`,
-    node.flag !== null && `flagged by ${who(node.flag)}: ${node.note}`,
-    pending !== null && `your change is ${(MESSAGE_STATES[pending] ?? pending).toLowerCase()}`,
-    watchers.length > 0 &&
-      `${watchers.map(({ userId }) => userId).join(", ")} ${watchers.length === 1 ? "looks" : "look"} at it`,
+    kind === "agent" ? `agent after ${node.after}` : kind === "step" && "step",
+    isPruned && pending !== null && "pruned",
+    flag !== null && `flagged by ${flag.userId}`,
+    flag !== null && (isPruned || pending !== null) && node.note,
+    looking !== "" && `${looking} ${watchers.length === 1 ? "looks" : "look"} at it`,
   ];
-  return parts.filter((part) => part !== false).join("; ");
-}
-
-/** @param {Shown | null} event */
-function who(event) {
-  return event?.userId ?? "somebody";
+  return parts
+    .filter((part) => part !== false)
+    .map((part) => `; ${part}`)
+    .join("");
 }

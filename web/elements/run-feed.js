@@ -202,24 +202,24 @@ function eventRow(event, isKept, { me, colourOf }) {
       sequenceNumber !== undefined && h("span", {}, isOwn && committedMark(), `#${sequenceNumber}`),
     ),
   ];
-  const label = `${plain(parts)}, ${listTime(timestamp, Date.now())}${sequenceNumber === undefined ? "" : `, number ${sequenceNumber}${isOwn ? ", committed" : ""}. Show the run as it was then`}`;
-  const kind = sequenceNumber === undefined ? "row transient" : "row";
+  const look = { class: "open", title: plain(parts) };
+  const hint = h("span", { class: "unseen" }, "; show the run as it was then");
   return h(
     "li",
-    { class: kind },
+    { class: sequenceNumber === undefined ? "row transient" : "row" },
     opens
-      ? h(
-          "button",
-          { class: "open", type: "button", "data-action": "open", "aria-label": label, title: plain(parts) },
-          ...content,
-        )
-      : h("div", { class: "open", role: "group", "aria-label": label, title: plain(parts) }, ...content),
+      ? h("button", { ...look, type: "button", "data-action": "open" }, ...content, hint)
+      : h("div", look, ...content),
   );
 }
 
 function committedMark() {
-  const mark = h("span", { class: "committed", title: "Committed" }, icon("check"));
-  return mark;
+  return h(
+    "span",
+    { class: "committed", title: "Committed" },
+    icon("check"),
+    h("span", { class: "unseen" }, "committed"),
+  );
 }
 
 /** @param {OwnMessage} message @param {FeedScene} scene */
@@ -231,7 +231,7 @@ function ownRow(message, { me, colourOf }) {
     { class: "row own" },
     h(
       "div",
-      { class: "open", role: "group", "aria-label": plain(parts) },
+      { class: "open", title: plain(parts) },
       avatar(me, colourOf(me)),
       words(parts, h("span", { class: "why problem clip" })),
       h(

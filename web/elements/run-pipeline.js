@@ -285,7 +285,7 @@ export class RunPipeline extends HTMLElement {
         setAttribute(cursor.children[1], "data-colour", watcher.colour);
         setAttribute(cursor, "data-named", isNamed);
         const x = card.offsetLeft + 8 + index * (isNamed ? 0 : 18);
-        const y = card.offsetTop + card.offsetHeight - 12 + (isNamed ? index * 24 : 0);
+        const y = card.offsetTop + card.offsetHeight - (this.#isAcross ? 12 : 8) + (isNamed ? index * 24 : 0);
         cursor.style.setProperty("transform", `translate(${x}px, ${y}px)`);
         cursor.style.setProperty("max-width", `${card.offsetWidth - 16}px`);
       },
