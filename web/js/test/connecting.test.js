@@ -2,7 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { numbers, RUN, world } from "./support/world.js";
+import { DEFAULT_LIMITS } from "../core/constants.js";
+import { Connection } from "../shell/connection.js";
+import { FakeServer } from "./support/fake_server.js";
+import { VirtualTime } from "./support/virtual_time.js";
+import { FakePage, numbers, RUN, world } from "./support/world.js";
 
 /** @param {any} body @param {number} status @param {Record<string, string>} [headers] */
 function answer(body, status, headers = {}) {
@@ -406,4 +410,23 @@ test("going into another run leaves the first one, and shows only the second", a
   assert.equal(first?.socket.closedWith, 1000);
   assert.equal(store.runInfo().runId, other);
   assert.deepEqual(numbers(store.events()), [1]);
+});
+
+test("coming back while a token is still asked for makes one connection, not two", async () => {
+  const time = new VirtualTime();
+  const server = new FakeServer(time);
+  const slow = () => new Promise((resolve) => time.setTimeout(() => resolve("t"), 1_000));
+  const env = /** @type {any} */ ({ ...time, WebSocket: server.WebSocket, random: () => 0, page: new FakePage() });
+  const url = `ws://collab.test/ws/runs/${RUN}/collaboration?userId=ann`;
+  const target = { tokens: { current: slow, worked: () => {} }, limits: () => DEFAULT_LIMITS, socket: () => ({ url }) };
+  const silent = new Proxy({}, { get: () => () => null });
+  const connection = new Connection(env, /** @type {any} */ (target), /** @type {any} */ (silent));
+  connection.start();
+  await time.advance(500);
+  connection.redial.told(time.now() + 3_000);
+  connection.comeBackNow();
+  await time.advance(2_900);
+  assert.equal(server.dials.length, 0);
+  await time.advance(5_000);
+  assert.equal(server.dials.length, 1);
 });
