@@ -110,7 +110,7 @@ class TokenDoor:
         try:
             claims = msgspec.convert(self._verified(token), _Claims)
             for not_before in (claims.iat, claims.nbf):
-                if not_before is not None and not_before * 1000 > self._now_ms() + self._leeway_ms:
+                if not_before is not None and int(not_before * 1000) > self._now_ms() + self._leeway_ms:
                     raise unauthorized()
             return _identity(claims)
         except (jwt.PyJWTError, msgspec.ValidationError, ProtocolError, ValueError, RecursionError):

@@ -170,6 +170,11 @@ def test_the_issuers_clock_may_be_a_little_ahead(clock: Clock) -> None:
     assert refused(door, sign(claims(nbf=NOW_S + 3)))
 
 
+def test_a_token_of_this_very_moment_is_good(clock: Clock) -> None:
+    """Where its iat is finer than the clock that it is compared with."""
+    assert not refused(door_of(clock, leeway_s=0), sign(claims(iat=NOW_S + 0.0009, nbf=NOW_S + 0.0009)))
+
+
 def test_audience_and_issuer_are_checked_where_they_are_configured(clock: Clock) -> None:
     """A token of the same issuer for another service opens nothing here."""
     door = door_of(clock, audience="collabd", issuer="https://id.example")
