@@ -35,9 +35,10 @@ def socket_routes(hub: Hub) -> Blueprint:
     """The WebSocket route."""
     routes = Blueprint("socket", __name__)
 
-    # Any path below, so that `admit` answers for wrong ones as it does behind the gateway.
+    # Any path below /ws, so that `admit` answers for wrong ones as it does behind the gateway.
+    @routes.websocket("/ws/runs/<path:run_id>/collaboration")
     @routes.websocket("/ws/<path:path>")
-    async def socket_route(path: str) -> Response | None:
+    async def socket_route(**_: str) -> Response | None:
         caller = caller_of_socket(hub, websocket)
         with counted_address(hub, caller.address):
             try:
@@ -61,15 +62,16 @@ def socket_routes(hub: Hub) -> Blueprint:
 async def _serve(connection: Connection, link: BufferedLink) -> None:
     code: int | None = None
     reason = "connection lost"
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(link.run_writer)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run_writer)
+        try:
             with link.reading:
                 await _read(connection)
             code, reason = await _part(connection, link)
-            nursery.cancel_scope.cancel()
-    finally:
-        connection.session.run.detach(connection, code, reason)
+        finally:
+            # Not after the nursery: an ASGI server may hold its writer as long as the peer does not read.
+            connection.session.run.detach(connection, code, reason)
+        nursery.cancel_scope.cancel()
 
 
 async def _write(data: bytes) -> None:
