@@ -48,8 +48,11 @@ def make_certificate(directory: Path) -> Certificate:
 class Server:
     """A running server process. `url` begins with http or https, without a slash at the end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log_file: Path, authority: Path | None) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], log_file: Path, data_dir: Path, authority: Path | None
+    ) -> None:
         self.process = process
+        self.data_dir = data_dir
         self.authority = authority
         self._log_file = log_file
         scheme, port = self._wait_ready()
@@ -93,7 +96,8 @@ def running(
     """Run a server command; `settings` are COLLABD_… variables without that prefix (SERVER__BIND)."""
     directory.mkdir(parents=True, exist_ok=True)
     environ = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "TMPDIR") if name in os.environ}
-    environ |= {"HOME": str(directory), "COLLABD_STORAGE__DATA_DIR": str(directory / "data")}
+    data_dir = directory / "data"
+    environ |= {"HOME": str(directory), "COLLABD_STORAGE__DATA_DIR": str(data_dir)}
     environ |= {f"COLLABD_{name}": value for name, value in settings.items()}
     log_file = directory / "server.log"
     with log_file.open("wb") as log:
@@ -101,7 +105,7 @@ def running(
             command, stdout=log, stderr=subprocess.STDOUT, env=environ, cwd=directory, start_new_session=True
         )
     try:
-        yield Server(process, log_file, authority)
+        yield Server(process, log_file, data_dir, authority)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # Hypercorn's worker is a process of its own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -72,3 +73,27 @@ def test_a_stream_that_the_client_ends_is_a_lost_connection(tls_daemon: Server) 
         wire.stop_sending()
         assert watcher.expect("USER_LEAVE")["data"]["reason"] == "timeout"
         wire.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["sec-websocket-protocol", "sec-websocket-extensions", "sec-websocket-version", "origin"]
+)
+def test_bytes_that_are_no_ascii_in_a_header_end_one_connection_at_most(tls_daemon: Server, name: str) -> None:
+    """They ended the process once; here they are refused or ignored, and everybody else goes on."""
+    with joining(make_transport("http2", tls_daemon), new_run()) as join:
+        bystander = join("bystander")
+        wire = Http2Wire(tls_daemon)
+        with suppress(ConnectionError):
+            assert wire.upgrade(socket_target(new_run(), userId="ann"), [(name, "ÿ")]).status < 500
+        wire.close()
+        bystander.tell("GRAFT", {"after": "A"}, "m1")
+        join("newcomer")
+
+
+def test_frames_before_the_answer_end_one_stream_at_most(pair: tuple[Http2Wire, Http2Wire]) -> None:
+    """No client may send them; the other streams of the connection go on."""
+    first, second = pair
+    early = first.another()
+    early.upgrade_and_send(socket_target(new_run(), userId="early"), client_frame(TEXT, b"x") * 20)
+    second.send(client_frame(TEXT, b'{"eventType":"GRAFT","data":"still here"}'))
+    read_until(second, b"still here")

@@ -55,9 +55,16 @@ class Wire(Protocol):
         """Cut the connection."""
 
 
-def connect(server: Server, *, alpn: str = "http/1.1") -> socket.socket:
-    """A connection to a server, encrypted and verified where the server has a certificate."""
-    sock = socket.create_connection((HOST, server.port), timeout=DEADLINE_S)
+def connect(server: Server, *, alpn: str = "http/1.1", receive_buffer: int = 0) -> socket.socket:
+    """A connection to a server, encrypted and verified where the server has a certificate.
+
+    `receive_buffer` is the size in bytes of what the kernel takes for us unasked, 0 for the usual.
+    """
+    sock = socket.socket(socket.AF_INET)
+    sock.settimeout(DEADLINE_S)
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.connect((HOST, server.port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if server.authority is None:
         return sock
@@ -116,9 +123,9 @@ def upgrade_request(host: str, target: str, headers: Headers, *, key: str = "dGh
 class Http1Wire:
     """An upgrade as a connection's first request, or after `requests_before` ordinary ones on the same connection."""
 
-    def __init__(self, server: Server, *, requests_before: int = 0) -> None:
+    def __init__(self, server: Server, *, requests_before: int = 0, receive_buffer: int = 0) -> None:
         self._host = server.host
-        self._sock = connect(server)
+        self._sock = connect(server, receive_buffer=receive_buffer)
         self._rest = b""
         for _ in range(requests_before):
             self._sock.sendall(f"GET /actuator/health HTTP/1.1\r\nhost: {self._host}\r\n\r\n".encode())
@@ -218,6 +225,23 @@ class Http2Wire:
         return Http2Wire(self._server, self._connection)
 
     def upgrade(self, target: str, headers: Headers) -> Answer:
+        self._ask(target, headers)
+        deadline = time.monotonic() + DEADLINE_S
+        while self._answer is None or (self._answer.status != 200 and not self.ended):
+            if not self._connection.pump(deadline) and self._answer is None:
+                raise ConnectionError("the server ended the connection")
+        if self._answer.status != 200:
+            body, self._data = bytes(self._data), bytearray()
+            return self._answer._replace(body=body)
+        return self._answer
+
+    def upgrade_and_send(self, target: str, data: bytes) -> None:
+        """Ask for a WebSocket and send without waiting for the answer, which no client may."""
+        self._ask(target, [])
+        self._protocol.send_data(self._stream, data)
+        self._connection.flush()
+
+    def _ask(self, target: str, headers: Headers) -> None:
         self._stream = self._protocol.get_next_available_stream_id()
         self._connection.streams[self._stream] = self
         usual = {
@@ -233,14 +257,6 @@ class Http2Wire:
         all_headers += [(name.lower(), value) for name, value in headers if value and name.lower() != "host"]
         self._protocol.send_headers(self._stream, all_headers)
         self._connection.flush()
-        deadline = time.monotonic() + DEADLINE_S
-        while self._answer is None or (self._answer.status != 200 and not self.ended):
-            if not self._connection.pump(deadline) and self._answer is None:
-                raise ConnectionError("the server ended the connection")
-        if self._answer.status != 200:
-            body, self._data = bytes(self._data), bytearray()
-            return self._answer._replace(body=body)
-        return self._answer
 
     def send(self, data: bytes) -> None:
         deadline = time.monotonic() + DEADLINE_S
