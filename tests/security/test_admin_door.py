@@ -76,7 +76,8 @@ def test_what_came_through_a_proxy_needs_the_token(header: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "Bearer x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}, Bearer x", "Bearer é", "Bearer \udcff",
+        "Bearer x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}, Bearer x", "Bearer é",
+        "Bearer \udcff",
     ],
 )  # fmt: skip
 def test_a_wrong_token_is_worse_than_none(given: str) -> None:
