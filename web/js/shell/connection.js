@@ -42,6 +42,9 @@ export class Connection {
     this.liveSince = null;
     this.drained = false;
     this.rateLimitedMs = 10_000;
+    /** An own try that presented the session ended before its WELCOME, and may yet reach the server (see #replaced). */
+    this.ghost = false;
+    this.presented = false;
     /** @type {string | null} the token of the newest try */
     this.shownToken = null;
     /** @type {any} */
@@ -128,6 +131,7 @@ export class Connection {
     }
     if (dialling !== this.dialling) return;
     this.shownToken = token;
+    this.presented = this.target.hasSession();
     const { url, protocols } = this.target.socket(this.redial.begin(), token);
     this.link = new SocketLink(
       this.env,
@@ -181,7 +185,9 @@ export class Connection {
    */
   #goBy(code, wasStable) {
     const rule = closeRule(code);
-    if (rule.act === "stop") {
+    if (rule.why === "replaced" && this.ghost) {
+      this.#replacedByGhost();
+    } else if (rule.act === "stop") {
       this.#giveUp(goodbye(/** @type {string} */ (rule.why)));
     } else if (rule.act === "token") {
       this.#comeBackWithToken(this.shownToken, EXPIRED);
@@ -190,6 +196,16 @@ export class Connection {
       if (rule.failure && !wasStable) this.redial.failed();
       this.#schedule({});
     }
+  }
+
+  /**
+   * Bytes of a handshake can lie in a stalled network or proxy for long after this client gave that try up, and replace
+   * its later connection when they arrive. Coming back as a new session can replace nobody's, so it ends there.
+   */
+  #replacedByGhost() {
+    this.ghost = false;
+    this.target.forgetSession();
+    this.#schedule({});
   }
 
   /** R43: a browser cannot see why a handshake failed, and the poll route makes the same checks. */
@@ -268,6 +284,7 @@ export class Connection {
   /** @param {number} code */
   #forgetLink(code) {
     const wasLive = this.liveSince !== null;
+    if (this.link !== null && !wasLive && this.presented) this.ghost = true;
     this.link = null;
     this.liveSince = null;
     this.drained = false;

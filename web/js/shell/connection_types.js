@@ -17,6 +17,8 @@
  * @property {Tokens} tokens
  * @property {() => Limits} limits
  * @property {(reconnectAttempt: number, token: string | null) => {url: string, protocols: string[]}} socket
+ * @property {() => boolean} hasSession whether `socket` presents a session that the server gave
+ * @property {() => void} forgetSession
  * @property {(position: Position | null) => Promise<HttpAnswer>} poll
  * @property {() => Promise<HttpAnswer>} pollForReason
  *

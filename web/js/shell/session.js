@@ -163,6 +163,8 @@ export class Session {
       limits: () => this.limits.now,
       socket: (/** @type {number} */ attempt, /** @type {string | null} */ token) =>
         this.routes.socket(this.incoming.position(), attempt, token),
+      hasSession: () => this.routes.sessionId !== null,
+      forgetSession: () => void (this.routes.sessionId = null),
       poll: this.routes.poll.bind(this.routes),
       pollForReason: () => this.routes.pollForReason(),
     };

@@ -186,6 +186,29 @@ for (const [code, error] of STAYS_AWAY) {
   });
 }
 
+test("R29: a connection that is replaced by an own try of before, which arrived late, comes back as a new session", async () => {
+  const { time, store, server } = world();
+  store.connectToRun(RUN);
+  await time.advance(6_000);
+  // The handshake gets lost on its way for as long as the client waits, and is then repeated.
+  server.mute = true;
+  server.cut();
+  await time.advance(5_300);
+  server.mute = false;
+  await time.advance(2_000);
+  assert.equal(store.connectionState(), "live");
+  server.cut(4009);
+  await time.advance(600);
+  assert.equal(store.connectionState(), "live");
+  const sessions = server.dials.map((url) => url.searchParams.get("sessionId"));
+  assert.equal(sessions.at(-2), "session-1");
+  assert.equal(sessions.at(-1), null);
+  assert.notEqual(server.dials.at(-1)?.searchParams.get("afterSequence"), null);
+  server.cut(4009);
+  await time.advance(60_000);
+  assert.equal(store.problem()?.code, "replaced");
+});
+
 for (const code of [1001, 1002, 1005, 1006, 1008, 1011, 1012, 4000, 4008, 4500, 4999]) {
   test(`R29: after ${code} the client comes back`, async () => {
     const { time, store, server } = world();
@@ -418,7 +441,12 @@ test("coming back while a token is still asked for makes one connection, not two
   const slow = () => new Promise((resolve) => time.setTimeout(() => resolve("t"), 1_000));
   const env = /** @type {any} */ ({ ...time, WebSocket: server.WebSocket, random: () => 0, page: new FakePage() });
   const url = `ws://collab.test/ws/runs/${RUN}/collaboration?userId=ann`;
-  const target = { tokens: { current: slow, worked: () => {} }, limits: () => DEFAULT_LIMITS, socket: () => ({ url }) };
+  const target = {
+    tokens: { current: slow, worked: () => {} },
+    limits: () => DEFAULT_LIMITS,
+    socket: () => ({ url }),
+    hasSession: () => false,
+  };
   const silent = new Proxy({}, { get: () => () => null });
   const connection = new Connection(env, /** @type {any} */ (target), /** @type {any} */ (silent));
   connection.start();
