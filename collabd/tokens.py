@@ -38,7 +38,7 @@ _CACHED: Final = 4096
 _FAR: Final = 1e12
 _Time = Annotated[float, Meta(ge=0, le=_FAR)]
 # Claims that change with time are checked here, by a clock that is given; PyJWT knows only the system's.
-_OPTIONS: Final[Options] = {"require": ["sub", "exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+_OPTIONS: Final[Options] = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
 
 
 class Key(NamedTuple):

@@ -241,6 +241,13 @@ def test_a_token_seen_before_is_not_checked_anew(clock: Clock, monkeypatch: pyte
 
 # Rubbish
 
+
+def test_a_token_that_is_too_long_is_not_even_looked_at(clock: Clock) -> None:
+    """However good it is."""
+    assert refused(door_of(clock), sign(claims(more="x" * tokens.MAX_TOKEN_LENGTH)))
+    assert not refused(door_of(clock), sign(claims(more="x" * (tokens.MAX_TOKEN_LENGTH // 2))))
+
+
 _DEEP = '{"a":' * 3000 + "1" + "}" * 3000
 
 
