@@ -16,13 +16,12 @@ import { avatar } from "../elements/avatar.js";
 import { eachFrame, fill, h, keyed, setAttribute, setText } from "../elements/dom.js";
 import { icon } from "../elements/icons.js";
 import { FeedRows } from "../state/feed.js";
-import { numberOf } from "../state/history.js";
+import { momentSentence, momentWords, numberAt } from "../state/past.js";
 import { colourOf, userOfToken } from "../state/people.js";
 import { picture, withPending } from "../state/picture.js";
 import { runOfPath, shortRunId } from "../state/references.js";
-import { announcement, plain, sentence } from "../state/sentences.js";
+import { announcement } from "../state/sentences.js";
 import { stepsOf } from "../state/steps.js";
-import { listTime } from "../state/times.js";
 import { askIdentity, askToken } from "./dialogs.js";
 import { Announcer, copy, header, meButton, state, toast } from "./frame.js";
 import { storedIdentity, storedToken, storeIdentity } from "./identity.js";
@@ -268,18 +267,17 @@ class RunPage {
     this.#drawStage(pending);
     if (membership === null) return;
     const { store, history } = membership;
-    const number = this.index === null ? null : numberAt(history, this.index);
     setText(this.eventCount, String(history.events.length));
     this.feed.show({
       rows: new FeedRows(history, pending),
       me: this.me,
       colourOf: (user) => this.#colour(user),
-      selected: number,
+      selected: numberAt(history, this.index),
     });
     this.timeline.show({
       total: history.events.length,
       index: this.index,
-      describe: (index) => describe(history, index),
+      describe: (index) => momentSentence(history, index, Date.now()),
     });
     this.#drawHealth(store);
     this.#drawPeople(store.activeUsers());
@@ -313,7 +311,7 @@ class RunPage {
     setAttribute(this.stage, "data-past", !isLive);
     this.past.hidden = isLive;
     this.hint.hidden = !isLive;
-    setText(this.past, isLive || history === undefined ? "" : `As it was ${pastWords(history, index)}`);
+    setText(this.past, isLive || history === undefined ? "" : `As it was ${momentWords(history, index)}`);
   }
 
   #agents() {
@@ -420,27 +418,6 @@ function detail(event) {
 /** An own message as an event that is not in force yet. @param {OwnMessage} message @param {string} me @returns {Shown} */
 function asShown({ eventType, data, clientMessageId, state: pendingState }, me) {
   return { eventType, data, clientMessageId, pendingState, userId: me, timestamp: Date.now(), isCritical: true };
-}
-
-/** @param {import("../state/history.js").RunHistory} history @param {number} index */
-function numberAt({ events }, index) {
-  const event = events[index - 1];
-  return event === undefined ? null : numberOf(event);
-}
-
-/** @param {import("../state/history.js").RunHistory} history @param {number} index */
-function pastWords(history, index) {
-  const number = numberAt(history, index);
-  if (number !== null) return `after #${number}`;
-  return history.isCut ? `before #${history.oldest}` : "at the beginning";
-}
-
-/** @param {import("../state/history.js").RunHistory} history @param {number} index */
-function describe(history, index) {
-  const event = history.events[index - 1];
-  if (event === undefined)
-    return history.isCut ? `Before #${history.oldest}: what was in force then` : "At the beginning";
-  return `${index} of ${history.events.length}: #${numberOf(event)} ${listTime(event.timestamp, Date.now())}, ${plain(sentence(event))}`;
 }
 
 if (runId === null) noRunPage();

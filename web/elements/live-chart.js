@@ -25,7 +25,7 @@ import styles from "./live-chart.css";
 const sheets = [baseSheet, sheet(uplotStyles), sheet(styles)];
 const HEIGHT = 148;
 /** So much time is shown at least, in seconds, so that a young server does not fill its charts with one minute. */
-const SPAN = 600;
+const SPAN = 300;
 const MINUTES = [60, 120, 300, 600, 1200, 3600];
 const darkness = matchMedia("(prefers-color-scheme: dark)");
 

@@ -36,6 +36,7 @@ export class FeedRows {
     this.kept = history.kept;
     this.oldest = history.oldest;
     this.isCut = history.isCut;
+    this.generation = history.generation;
   }
 
   get length() {
@@ -51,25 +52,25 @@ export class FeedRows {
     if (index < own.length) return ownRow(/** @type {OwnMessage} */ (own[own.length - 1 - index]));
     const eventIndex = index - own.length;
     if (eventIndex < events.length) {
-      return eventRow(/** @type {CollabEvent} */ (events[events.length - 1 - eventIndex]), false);
+      return this.#eventRow(/** @type {CollabEvent} */ (events[events.length - 1 - eventIndex]), false);
     }
     const keptIndex = eventIndex - events.length - 1;
     if (keptIndex < 0) return { kind: "cut", key: "cut", oldest: this.oldest, hasKept: kept.length > 0 };
-    return eventRow(/** @type {CollabEvent} */ (kept[kept.length - 1 - keptIndex]), true);
+    return this.#eventRow(/** @type {CollabEvent} */ (kept[kept.length - 1 - keptIndex]), true);
+  }
+
+  /**
+   * @param {CollabEvent} event
+   * @param {boolean} isKept
+   * @returns {EventRow}
+   */
+  #eventRow(event, isKept) {
+    const key = event.sequenceNumber ?? `${event.eventType} ${event.userId} ${event.timestamp}`;
+    return { kind: "event", key: `event ${this.generation} ${key}`, event, isKept };
   }
 }
 
 /** @param {OwnMessage} message @returns {OwnRow} */
 function ownRow(message) {
   return { kind: "own", key: `own ${message.clientMessageId}`, message };
-}
-
-/**
- * @param {CollabEvent} event
- * @param {boolean} isKept
- * @returns {EventRow}
- */
-function eventRow(event, isKept) {
-  const key = event.sequenceNumber ?? `${event.eventType} ${event.userId} ${event.timestamp}`;
-  return { kind: "event", key: `event ${key}`, event, isKept };
 }

@@ -35,12 +35,14 @@ export class RunHistory {
     this.checkpoints = [new Map()];
     /** @type {Map<string, CollabEvent>} */
     this.now = new Map();
+    /** Which history this is: the same number is another event in another one. */
+    this.generation = 0;
   }
 
   /** Forget everything: another history begins. */
   clear() {
-    const { limit, every } = this;
-    Object.assign(this, new RunHistory({ limit, checkpointEvery: every }));
+    const { limit, every, generation } = this;
+    Object.assign(this, new RunHistory({ limit, checkpointEvery: every }), { generation: generation + 1 });
   }
 
   /** The number of the newest event; what the base holds counts. */

@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { momentSentence, momentWords, numberAt } from "../past.js";
+import { isLive, runsOf } from "../sessions.js";
 import { FeedRows, onTheirWay } from "../feed.js";
 import { columns, figure, newest, size } from "../figures.js";
 import { sparkline, statusOf } from "../health.js";
@@ -71,9 +73,12 @@ test("the feed reads newest first: own messages on their way, events, where hist
   ]);
   const rows = new FeedRows(history, onTheirWay(own, history.head));
   const keys = Array.from({ length: rows.length }, (_, index) => rows.at(index).key);
-  assert.deepEqual(keys, ["own m5", "own m4", "own m3", "event 6", "event 5", "cut", "event 2"]);
+  assert.deepEqual(keys, ["own m5", "own m4", "own m3", "event 0 6", "event 0 5", "cut", "event 0 2"]);
   const cut = rows.at(5);
   assert.ok(cut.kind === "cut" && cut.oldest === 5 && cut.hasKept);
+  history.clear();
+  history.add(event(6, "FLAG", { stepId: "PM", note: "another history" }), 1);
+  assert.equal(new FeedRows(history, []).at(0).key, "event 1 6");
 });
 
 test("colours are the chosen one, else one that follows from the name", () => {
@@ -218,4 +223,49 @@ test("figures are short, and what was not measured is no zero", () => {
   assert.equal(newest([1, 2, null]), 2);
   assert.equal(newest([]), null);
   assert.equal(sparkline([1, 2], { width: 10, height: 12, most: 11 }), "9.0,6.0 10.0,1.0");
+});
+
+test("where a picture stands in time is said by number, or as the beginning of what is kept", () => {
+  const history = new RunHistory();
+  assert.equal(momentWords(history, 0), "at the beginning");
+  assert.equal(momentSentence(history, 0, 0), "At the beginning");
+  history.add(event(9, "PRUNE", { stepId: "PM", isPruned: true }), 9);
+  assert.equal(momentWords(history, 0), "before #9");
+  assert.equal(momentSentence(history, 0, 0), "Before #9: what was in force then");
+  assert.equal(momentWords(history, 1), "after #9");
+  assert.match(momentSentence(history, 1, 0), /^1 of 1: #9 .*, ann pruned PM$/);
+  assert.deepEqual([numberAt(history, null), numberAt(history, 0), numberAt(history, 1)], [null, null, 9]);
+});
+
+test("runs are made of the sessions that are there, by the worst of them", () => {
+  const session = (/** @type {any} */ changed) => ({
+    runId: "r1",
+    userId: "ann",
+    disconnectedAt: null,
+    transport: "websocket",
+    averageLatencyMs: null,
+    connectionQuality: 100,
+    queuedBytes: 1,
+    lastActivity: "2026-01-01T00:00:00Z",
+    ...changed,
+  });
+  const sessions = [
+    session({}),
+    session({ userId: "bob", transport: "polling", averageLatencyMs: 7, connectionQuality: 40 }),
+    session({ averageLatencyMs: 3, lastActivity: "2026-01-01T00:00:01Z" }),
+    session({ runId: "r2", disconnectedAt: "2026-01-01T00:00:00Z" }),
+  ];
+  assert.equal(sessions.filter(isLive).length, 3);
+  assert.deepEqual(runsOf(sessions), [
+    {
+      runId: "r1",
+      sessions: 3,
+      users: ["ann", "bob"],
+      polling: 1,
+      worstLatencyMs: 7,
+      worstQuality: 40,
+      queuedBytes: 3,
+      lastActivity: Date.parse("2026-01-01T00:00:01Z"),
+    },
+  ]);
 });
