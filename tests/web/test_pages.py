@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.daemon import Daemon
 from tests.web.accessibility import violations
@@ -265,3 +265,43 @@ def test_the_health_element_works_alone_in_any_page(
     ]:
         element.evaluate("(element, health) => { element.health = health }", health)
         expect(element.locator(".status")).to_have_text(words)
+
+
+def test_times_are_those_of_the_readers_zone(people: People, run_id: str) -> None:
+    """The same event at its hour in Tokyo and in New York."""
+    shown: list[tuple[str | None, ...]] = []
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        person = people(zone, timezone_id=zone, locale="en-GB").enters(run_id)
+        if not shown:
+            person.prunes("PM")
+        time = person.page.locator("run-feed .row", has_text="#1").locator("time")
+        expect(time).to_be_visible()
+        shown.append((time.text_content(), time.get_attribute("datetime"), time.get_attribute("title")))
+    (tokyo, at_tokyo, title), (new_york, at_new_york, _) = shown
+    assert tokyo != new_york
+    assert at_tokyo == at_new_york
+    assert title is not None
+    assert "GMT+9" in title or "JST" in title
+
+
+def test_pages_work_below_a_path_prefix(people: People, daemon: Daemon, run_id: str) -> None:
+    """Behind a proxy that adds one: scripts, links, requests and the WebSocket stay below it."""
+    ann = people("ann")
+    ann.network_may_fail = True  # of the proxy only HTTP is played here
+    prefix = f"{daemon.url}/collab"
+    sockets: list[str] = []
+    ann.page.on("websocket", lambda socket: sockets.append(socket.url))
+
+    def without_prefix(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(prefix, daemon.url)))
+
+    ann.page.route(f"{prefix}/**", without_prefix)
+    ann.page.goto(f"{prefix}/")
+    expect(ann.page.get_by_role("heading", name="Known runs")).to_be_visible()
+    assert ann.page.get_by_role("link", name="Console").get_attribute("href") == f"{prefix}/admin"
+    ann.page.get_by_label("Run id or link").fill(run_id)
+    ann.page.get_by_role("button", name="Open").click()
+    expect(ann.page).to_have_url(f"{prefix}/runs/{run_id}")
+    expect(ann.card("PM")).to_be_visible()
+    soon(ann.page, lambda: len(sockets) > 0, "a WebSocket")
+    assert sockets[0].startswith(f"{prefix}/ws/runs/{run_id}/".replace("http", "ws"))
