@@ -12,14 +12,18 @@ from tests.transports.peer import Message
 def test_bad_messages_are_refused_and_nothing_is_lost(join: Join) -> None:
     """The connection stays open through all of them; what is sent between them is kept, in order, without a hole."""
     ann = join("ann")
-    for number, bad in enumerate(BAD_MESSAGES, start=1):
-        ann.send_text(bad.text)
+    for number, start in enumerate(range(0, len(BAD_MESSAGES), 8), start=1):
+        some = BAD_MESSAGES[start : start + 8]
+        for bad in some:
+            ann.send_text(bad.text)
         ann.send("GRAFT", {"after": "A"}, f"m{number}")
-        messages = [ann.receive() for _ in range(3)]
-        by_type = {message["eventType"]: message for message in messages}
-        assert by_type.keys() == {"ERROR", "GRAFT", "ACK"}, (bad, messages)
-        assert_refused(bad, by_type["ERROR"]["data"])
-        assert by_type["GRAFT"]["sequenceNumber"] == by_type["ACK"]["data"]["sequenceNumber"] == number
+        messages = [ann.receive() for _ in range(len(some) + 2)]
+        errors = [message["data"] for message in messages if message["eventType"] == "ERROR"]
+        for bad, error in zip(some, errors, strict=True):
+            assert_refused(bad, error)
+        kept = [message["sequenceNumber"] for message in messages if message["eventType"] == "GRAFT"]
+        acked = [message["data"]["sequenceNumber"] for message in messages if message["eventType"] == "ACK"]
+        assert kept == acked == [number]
 
 
 def assert_refused(bad: BadMessage, error: Message) -> None:

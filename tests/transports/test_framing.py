@@ -50,14 +50,14 @@ def assert_failed(peer: Peer, code: int) -> None:
 # 1: messages of all sizes
 
 
-@pytest.mark.parametrize("size", [125, 126, 127, 128, 1024, 65535, MAX_MESSAGE_BYTES])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY], ids=["text", "binary"])
-def test_messages_of_every_length_form_are_read(join: Join, size: int, opcode: int) -> None:
+def test_messages_of_every_length_form_are_read(join: Join, opcode: int) -> None:
     """Lengths of 7, 16 and 64 bits, up to the limit itself."""
     ann = join("ann")
-    text = padded(size)
-    ann.wire.send(client_frame(opcode, text))
-    assert is_told(ann, text)
+    for size in (125, 126, 127, 128, 1024, 65535, MAX_MESSAGE_BYTES):
+        text = padded(size)
+        ann.wire.send(client_frame(opcode, text))
+        assert is_told(ann, text), size
 
 
 @pytest.mark.parametrize("piece", [1, 7])
@@ -96,13 +96,13 @@ def test_a_length_in_a_longer_form_than_needed_hurts_nobody(join: Join, long_for
 # 2: pings and pongs
 
 
-@pytest.mark.parametrize("payload", [b"", b"hello", bytes(range(125))], ids=["empty", "short", "longest"])
-def test_a_ping_is_answered_with_its_payload(join: Join, payload: bytes) -> None:
+def test_a_ping_is_answered_with_its_payload(join: Join) -> None:
     """At once, whatever it holds."""
     ann = join("ann")
-    ann.wire.send(client_frame(PING, payload))
-    frame = ann.receive_frame(time.monotonic() + DEADLINE_S)
-    assert (frame.opcode, frame.payload) == (PONG, payload)
+    for payload in (b"", b"hello", bytes(range(125))):
+        ann.wire.send(client_frame(PING, payload))
+        frame = ann.receive_frame(time.monotonic() + DEADLINE_S)
+        assert (frame.opcode, frame.payload) == (PONG, payload)
 
 
 def test_ten_pings_get_their_pongs_in_order(join: Join) -> None:
@@ -141,9 +141,7 @@ def test_long_or_fragmented_control_frames_fail_the_connection(join: Join, bad: 
 # 3 and 4: reserved bits and opcodes
 
 
-@pytest.mark.parametrize(
-    ("opcode", "reserved"), [(TEXT, 1), (BINARY, 2), (TEXT, 4), (TEXT, 7), (CONTINUATION, 4), (PING, 4), (CLOSE, 4)]
-)
+@pytest.mark.parametrize(("opcode", "reserved"), [(TEXT, 1), (BINARY, 2), (TEXT, 4), (PING, 4), (CLOSE, 7)])
 def test_reserved_bits_fail_the_connection(join: Join, opcode: int, reserved: int) -> None:
     """No extension is ever negotiated, so they mean nothing."""
     ann = join("ann")
@@ -160,7 +158,7 @@ def test_reserved_opcodes_fail_the_connection(join: Join, opcode: int) -> None:
     assert_failed(ann, 1002)
 
 
-@pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, CLOSE], ids=["text", "binary", "ping", "close"])
+@pytest.mark.parametrize("opcode", [TEXT, PING, CLOSE], ids=["text", "ping", "close"])
 def test_an_unmasked_frame_fails_the_connection(join: Join, opcode: int) -> None:
     """RFC 6455, section 5.1: a client masks."""
     ann = join("ann")
@@ -172,12 +170,12 @@ def test_an_unmasked_frame_fails_the_connection(join: Join, opcode: int) -> None
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY], ids=["text", "binary"])
-@pytest.mark.parametrize("size", [1, 5, 40])
-def test_a_fragmented_message_is_one_message(join: Join, opcode: int, size: int) -> None:
+def test_a_fragmented_message_is_one_message(join: Join, opcode: int) -> None:
     """Cut anywhere, in the middle of a character too."""
     ann = join("ann")
-    ann.wire.send(fragments(opcode, *(GRAFT[start : start + size] for start in range(0, len(GRAFT), size))))
-    assert is_told(ann)
+    for size in (1, 5, 31, 40):
+        ann.wire.send(fragments(opcode, *(GRAFT[start : start + size] for start in range(0, len(GRAFT), size))))
+        assert is_told(ann), size
 
 
 def test_fragments_may_be_empty(join: Join) -> None:
@@ -230,9 +228,12 @@ INVALID_UTF8 = {
 }
 
 
-@pytest.mark.parametrize("sequence", INVALID_UTF8.values(), ids=INVALID_UTF8.keys())
-@pytest.mark.parametrize("opcode", [TEXT, BINARY], ids=["text", "binary"])
-def test_invalid_utf8_closes_with_1007(join: Join, sequence: bytes, opcode: int) -> None:
+@pytest.mark.parametrize(
+    ("opcode", "sequence"),
+    [*((TEXT, each) for each in INVALID_UTF8.values()), (BINARY, b"\xff"), (BINARY, b"\xed\xa0\x80")],
+    ids=[*INVALID_UTF8, "0xFF in binary", "surrogate in binary"],
+)
+def test_invalid_utf8_closes_with_1007(join: Join, opcode: int, sequence: bytes) -> None:
     """In a text message by RFC 6455, in a binary one because it has to hold JSON; the former events are kept."""
     ann, watcher = join("ann"), join("watcher")
     ann.wire.send(client_frame(TEXT, GRAFT))
@@ -253,7 +254,7 @@ def test_invalid_utf8_in_a_fragmented_message_closes_with_1007(join: Join) -> No
 # 7: closing
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 3000, 3999, 4000, 4999])
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1011, 1012, 3000, 3999, 4000, 4999])
 def test_a_close_is_answered_with_its_code(join: Join, code: int) -> None:
     """Then the server closes the connection."""
     ann = join("ann")
@@ -276,7 +277,7 @@ def test_a_close_may_carry_a_reason(join: Join) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "code"),
-    [(close_payload(bad), 1002) for bad in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)]
+    [(close_payload(bad), 1002) for bad in (0, 999, 1005, 1006, 1015, 2999, 5000)]
     + [(b"\x03", 1002), (close_payload(1000, b"\xff"), 1007)],
     ids=lambda value: value.hex() if isinstance(value, bytes) else str(value),
 )

@@ -1,4 +1,7 @@
-"""Messages near a high limit, and receivers that do not keep up, on a daemon with large messages and small outboxes."""
+"""What needs room: messages near a high limit, receivers that do not keep up, and clients that come back in time.
+
+On a daemon with large messages, outboxes that are small beside them, and the grace time of fifteen seconds.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +93,12 @@ def test_a_slow_reader_is_closed_with_4008_hurts_nobody_and_resumes(join: Join, 
     slow = Peer(transport._replace(open_wire=slow_way), socket_target(run, userId="slow"))
     session = slow.welcome["sessionId"]
     for number in range(1, EVENTS + 1):
-        writer.tell("GRAFT", {"n": number, "filler": "x" * 100_000}, f"m{number}")
-        assert watcher.wait_for("GRAFT")["sequenceNumber"] == number
+        writer.send("GRAFT", {"n": number, "filler": "x" * 100_000}, f"m{number}")
+        if number % 5 == 0:
+            writer.wait_told(f"m{number}")
+            assert [watcher.wait_for("GRAFT")["sequenceNumber"] for _ in range(5)] == list(
+                range(number - 4, number + 1)
+            )
     with Api(transport.server) as api:
         deadline = time.monotonic() + DEADLINE_S
         while (code := api.http.get(f"/api/admin/websocket/metrics/{session}").json()["closeCode"]) is None:
@@ -116,3 +123,17 @@ def read_to_the_end(peer: Peer) -> list[int]:
             if frame.opcode == TEXT and b'"GRAFT"' in frame.payload[:30]:
                 numbers.append(json.loads(frame.payload)["sequenceNumber"])
     return numbers
+
+
+def test_a_reload_is_neither_a_leave_nor_a_join(join: Join) -> None:
+    """A user who comes back within the grace time was there all along, with the old session id or without."""
+    ann, bob = join("ann"), join("bob")
+    ann.expect("USER_JOIN")
+    for session in (bob.welcome["sessionId"], None, None):
+        bob.vanish()
+        bob = join("bob") if session is None else join("bob", sessionId=session)
+        assert bob.welcome["activeUsers"] == ["ann", "bob"]
+        assert (bob.welcome["sessionId"] == session) == (session is not None)
+    bob.tell("GRAFT", {"after": "A"}, "m1")
+    assert ann.expect("GRAFT")["userId"] == "bob"
+    assert ann.receive_all() == []
