@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from collabd.errors import ProtocolError
 from collabd.gateway.handshake import refusal
+from collabd.protocol.origin import origin_listed
 from collabd.protocol.problems import SECURITY_HEADERS
 from tests.security.gate import ADMIN_TOKEN, Answer, Gate, token_mode
 from tests.security.signing import RUN
@@ -165,7 +166,14 @@ async def test_other_pages_may_not_read(origin: str, autojump_clock: MockClock) 
     for listed in ((LISTED,), ()):
         async with token_mode(server={"allowed_origins": listed}) as gate:
             assert cors_headers(await preflight(gate, origin)) == set()
-            assert cors_headers(await gate.ask(POLL, gate.token(), Origin=origin)) == set()
+            answer = await gate.ask(POLL, gate.token(), Origin=origin)
+            assert cors_headers(answer) == set()
+            assert ("vary" in answer.headers) == bool(listed)
+
+
+def test_null_is_nobodys_origin() -> None:
+    """Not even when somebody lists it: every sandboxed page is null."""
+    assert not origin_listed("null", ("null",))
 
 
 @pytest.mark.parametrize(
