@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collabd.admin_door import AdminDoor, load_admin_token
@@ -219,6 +219,7 @@ def record(message: str, *, failed: bool = False) -> logging.LogRecord:
 
 
 @given(st.text(), st.booleans())
+@example("a\r\nb\x00\x1b[2J\x7f\x85\u2028\udcff", True)
 def test_no_text_forges_a_line_of_the_text_log(message: str, failed: bool) -> None:
     """One line for a record; a traceback's are indented; no control character at all."""
     first, *rest = TextFormatter().format(record(message, failed=failed)).split("\n")
@@ -228,6 +229,7 @@ def test_no_text_forges_a_line_of_the_text_log(message: str, failed: bool) -> No
 
 
 @given(st.text(), st.booleans())
+@example("a\r\nb\x00\x1b[2J\x7f\x85\u2028\udcff", True)
 def test_no_text_forges_a_line_of_the_json_log(message: str, failed: bool) -> None:
     """Plain ASCII without control characters, one object."""
     line = JsonFormatter().format(record(message, failed=failed))
