@@ -32,7 +32,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII: json.dumps escapes every control character but DEL."""
+    """One JSON object a line, in ASCII: json.dumps escapes control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as one line."""
@@ -44,7 +44,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = redacted(self.formatException(record.exc_info))
-        return json.dumps(entry).replace("\x7f", "\\u007f")
+        return json.dumps(entry)
 
 
 def set_up_logging(level: str, style: Literal["text", "json"]) -> None:
