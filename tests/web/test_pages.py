@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, running_daemon
 from tests.web.accessibility import violations
 from tests.web.browsers import Person, soon
 from tests.web.conftest import People
 
 pytestmark = pytest.mark.e2e
+
+DOCS = Path(__file__).parents[2] / "docs" / "web.md"
 
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
@@ -265,6 +268,22 @@ def test_the_health_element_works_alone_in_any_page(
     ]:
         element.evaluate("(element, health) => { element.health = health }", health)
         expect(element.locator(".status")).to_have_text(words)
+
+
+def test_the_snippet_of_the_docs_works_in_a_page_of_another_origin(
+    people: People, tmp_path: Path, serve_directory: Callable[[Path], str]
+) -> None:
+    """docs/web.md, copied as it stands, but for the address."""
+    snippet = re.search(r"```html\n(<script.*?)```", DOCS.read_text(), re.DOTALL)
+    assert snippet is not None
+    address = serve_directory(tmp_path)
+    with running_daemon(tmp_path / "data", {"SERVER__ALLOWED_ORIGINS": f'["{address.rstrip("/")}"]'}) as daemon:
+        page_text = snippet[1].replace("https://collab.example.org", daemon.url)
+        (tmp_path / "index.html").write_text(f"<!doctype html><link rel=icon href=data:,>{page_text}")
+        ann = people("ann", url=daemon.url)
+        ann.page.goto(address)
+        ann.is_shown("Connected")
+        expect(ann.page.locator("app-connection-health .latency")).to_contain_text("ms")
 
 
 def test_times_are_those_of_the_readers_zone(people: People, run_id: str) -> None:
