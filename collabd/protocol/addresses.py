@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -18,6 +19,7 @@ def is_loopback_address(address: str) -> bool:
     return parsed is not None and parsed.is_loopback
 
 
+@lru_cache(maxsize=4096)
 def counted_as(address: str) -> str:
     """What an address counts as where peers are limited.
 
@@ -66,6 +68,7 @@ class Proxies:
         return said if said in ("http", "https") else scheme
 
 
+@lru_cache(maxsize=4096)  # asked several times for each request, and dear
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address(address)
