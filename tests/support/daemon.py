@@ -21,7 +21,7 @@ READY = "collabd is ready at "
 
 
 class Daemon:
-    """One `collabd serve` on loopback. `settings` are COLLABD_… variables without the prefix; `port` 0 is a free one."""
+    """One `collabd serve` on loopback. `settings` are COLLABD_… variables without the prefix; port 0 is a free one."""
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None, *, port: int = 0) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COLLABD_")}
