@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+_LONGEST: Final = 64
 _MAX_HOPS: Final = 20
 """Entries of X-Forwarded-For that are looked at, from the right: no honest way is longer."""
 
@@ -68,8 +69,13 @@ class Proxies:
         return said if said in ("http", "https") else scheme
 
 
-@lru_cache(maxsize=4096)  # asked several times for each request, and dear
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    """The address, None for what is none; nothing longer than the longest spelling is looked at, or remembered."""
+    return _parse_short(address) if len(address) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)  # asked several times for each request, and dear
+def _parse_short(address: str) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address(address)
     except ValueError:
