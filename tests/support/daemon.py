@@ -40,8 +40,8 @@ class Daemon:
         if not line.startswith(READY):
             raise AssertionError(f"the daemon did not start: {line!r} {self.log.read_text()}")
         self.url = line.removeprefix(READY).strip()
-        self.host, _, port = self.url.removeprefix("http://").rpartition(":")
-        self.port = int(port)
+        self.host, _, ready_port = self.url.removeprefix("http://").rpartition(":")
+        self.port = int(ready_port)
 
     def kill(self) -> None:
         """kill -9."""
