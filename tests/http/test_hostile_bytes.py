@@ -215,7 +215,8 @@ def test_http2_on_a_plain_port_is_refused(plain: Server, kept_alive: bool) -> No
     with open_connection(plain, kept_alive=kept_alive) as sock:
         sock.sendall(NO_REQUESTS["HTTP/2 on a plain port"])
         answer = what_comes(sock, DEADLINE_S)
-        assert answer.startswith(b"HTTP/1.1 40") or not answer
+        assert answer.startswith(b"HTTP/1.1 405 " if kept_alive else b"HTTP/1.1 400 ")
+        assert kept_alive or b"HTTP/2 is spoken over TLS only" in answer
 
 
 @pytest.mark.parametrize("kept_alive", [False, True], ids=["first", "kept-alive"])
@@ -335,3 +336,17 @@ def test_the_socket_of_a_client_that_is_gone_is_let_go(server: Server, request_b
     deadline = time.monotonic() + DEADLINE_S
     while open_sockets(server) > before:
         assert time.monotonic() < deadline
+
+
+def test_an_answer_before_the_end_of_the_body_ends_the_connection(server: Server) -> None:
+    """Nothing can follow on it, and it must not stay open with nobody to serve it."""
+    size = 3_000_000
+    start = head(f"POST /api/runs/{new_run()}/collaboration/events?userId=ann HTTP/1.1", f"content-length: {size}")
+    for _ in range(8):
+        with connect(server) as sock:
+            with suppress(OSError):
+                sock.sendall(start + b" " * size)
+            answer, _ = receive_answer(sock)
+            assert (answer.status, answer.headers["connection"]) == (413, "close")
+            assert what_comes(sock, DEADLINE_S) == b""
+            assert receive_some(sock, time.monotonic() + 1) == b""
