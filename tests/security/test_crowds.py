@@ -67,6 +67,7 @@ async def test_so_many_sockets_per_address(autojump_clock: MockClock) -> None:
     """Silent ones too: one too many is answered 429 at once and counted, and others come in."""
     async with open_door(limits={"sockets_per_address": 2}, server={"handshake_timeout_s": 5}) as door:
         inside = [door.knock(FAR) for _ in range(2)]
+        await wait_all_tasks_blocked()  # Trio runs new tasks in no particular order
         extra = door.knock(FAR)
         await wait_all_tasks_blocked()
         assert turned_away(extra)
