@@ -41,17 +41,17 @@ class Issuer:
 
 
 async def test_the_client_renews_its_token_without_a_break(tmp_path: Path) -> None:
-    """One connection outlives several tokens."""
-    issuer = Issuer(lasts=3)
+    """A connection outlives its token. (A fifth of the token's life is left for that: here more than a second.)"""
+    issuer = Issuer(lasts=6)
     with daemon(tmp_path / "d", settings_in(tmp_path / "d")) as server:
         async with open_run(server.url, new_run(), user_id="ann", token=issuer) as run:
             await run.send_graft("A", "x")
             session = run.session_id
-            await trio.sleep(6)
+            await trio.sleep(7)
             await run.send_graft("B", "x")
             assert run.session_id == session
             assert run.health.reconnection_count == 0
-            assert issuer.count >= 3
+            assert issuer.count == 2
 
 
 async def test_the_client_comes_back_with_a_new_token_after_a_revocation(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ async def test_a_head_that_does_not_end_is_cut_at_the_deadline(autojump_clock: M
             except OSError:
                 break
         assert trio.current_time() < 6
+        await wait_all_tasks_blocked()
         assert silent.recv(10) == b""
         assert door.hub.counters.limited["handshake_timeout_s"] == 2
 
