@@ -324,3 +324,4 @@ def test_pages_work_below_a_path_prefix(people: People, daemon: Daemon, run_id: 
     expect(ann.card("PM")).to_be_visible()
     soon(ann.page, lambda: len(sockets) > 0, "a WebSocket")
     assert sockets[0].startswith(f"{prefix}/ws/runs/{run_id}/".replace("http", "ws"))
+    ann.page.unroute_all(behavior="ignoreErrors")

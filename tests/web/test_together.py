@@ -135,19 +135,22 @@ def test_time_is_turned_back_and_played(people: People, run_id: str) -> None:
     ann.restores("PM")
     soon(ann.page, lambda: ann.picture()[0] == "PM", "PM restored")
 
+    def shows(*cards: str) -> None:
+        soon(ann.page, lambda: ann.picture()[:2] == list(cards), f"{cards} in front")
+
     ann.page.get_by_role("slider").fill("1")
-    assert ann.picture()[:2] == ["PM (pruned)", "QUALIFIER"]
+    shows("PM (pruned)", "QUALIFIER")
     expect(ann.page.locator(".stage")).to_contain_text("As it was after #1")
     expect(ann.page.get_by_role("button", name="Restore PM")).to_be_disabled()
     ann.page.get_by_role("button", name="One event on").click()
-    assert ann.picture()[:2] == ["PM (pruned)", "  scanner"]
+    shows("PM (pruned)", "  scanner")
     ann.page.locator("run-feed .open", has_text="pruned PM").click()
     expect(ann.page.locator("run-feed .open", has_text="pruned PM")).to_have_attribute("aria-current", "true")
-    assert ann.picture()[:2] == ["PM (pruned)", "QUALIFIER"]
+    shows("PM (pruned)", "QUALIFIER")
     ann.page.get_by_label("Playing speed").select_option("16")
     ann.page.get_by_role("button", name="Play").click()
     expect(ann.page.get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "true")
-    assert ann.picture()[:2] == ["PM", "  scanner"]
+    shows("PM", "  scanner")
 
 
 def test_the_steps_of_a_link_are_the_pipelines_steps(people: People, run_id: str) -> None:

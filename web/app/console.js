@@ -16,7 +16,7 @@ import { HEALTH_LOOKS, HEALTH_WORDS } from "../state/sessions.js";
 import { textField } from "./dialogs.js";
 import { openDrawer } from "./drawer.js";
 import { header, state, toast } from "./frame.js";
-import { storeAdminToken, storedAdminToken } from "./identity.js";
+import { forgetAdminToken, storeAdminToken, storedAdminToken } from "./identity.js";
 import { ask } from "./server.js";
 import { Tables } from "./tables.js";
 
@@ -67,6 +67,10 @@ class Console {
       return chart;
     });
     this.tables = new Tables({ open: (session) => this.#open(session), cleanUp: () => void this.#cleanUp() });
+    this.gate = tokenGate((token) => {
+      storeAdminToken(token);
+      void this.refresh();
+    });
     this.isShown = false;
     /** @type {Record<string, boolean>} */
     this.asking = {};
@@ -109,9 +113,10 @@ class Console {
   async #ask(what) {
     if (this.asking[what] === true) return null;
     this.asking[what] = true;
+    const token = storedAdminToken();
     const answer = await this.#call(what);
     this.asking[what] = false;
-    if (answer.status === 401 || answer.status === 403) this.#askToken(answer);
+    if (answer.status === 401 || answer.status === 403) this.#refused(answer, token);
     else if (answer.ok) {
       this.show();
       fill(this.trouble);
@@ -124,42 +129,22 @@ class Console {
     return ask(`api/admin/websocket/${what}`, { method, token: storedAdminToken() });
   }
 
-  /** @param {Answer} answer */
-  #askToken({ status }) {
-    const isAsked = page.querySelector(".gate") !== null;
-    const given = storedAdminToken() !== null;
-    if (isAsked && !given) return;
+  /**
+   * Several questions are refused together: the first one asks for the token, the others change nothing.
+   * @param {Answer} answer
+   * @param {string | null} token with which it was asked
+   */
+  #refused({ status }, token) {
+    if (token !== storedAdminToken()) return;
     this.isShown = false;
-    const token = textField({
-      id: "admin-token",
-      label: "Admin token",
-      hint: "collabd serve writes it into the file admin.token of its data directory. It stays in this tab only.",
-      attributes: { type: "password", autocomplete: "off", spellcheck: "false" },
-    });
-    const form = h(
-      "form",
-      { class: "card gate", novalidate: true },
-      h("h1", {}, "Console"),
-      h("p", { class: "quiet" }, "Only operators may look behind the scenes."),
-      token.field,
-      h("div", { class: "actions" }, h("button", { class: "button primary" }, "Open console")),
-    );
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      const text = token.input.value.trim();
-      if (!/^[\x21-\x7e]+$/.test(text)) return token.complain("Paste the token as it stands in the file.");
-      storeAdminToken(text);
-      void this.refresh();
-    });
-    fill(page, form);
-    if (given)
-      token.complain(
-        status === 403
-          ? "This token is no admin token."
-          : "The server does not accept this token: it is wrong, or has expired.",
-      );
-    token.input.focus();
-    storeAdminToken("");
+    if (this.gate.form.parentElement !== page) {
+      fill(page, this.gate.form);
+      this.gate.input.focus();
+    }
+    if (token === null) return;
+    forgetAdminToken();
+    const words = "The server does not accept this token: it is wrong, or has expired.";
+    this.gate.complain(status === 403 ? "This token is no admin token." : words);
   }
 
   async refresh() {
@@ -264,6 +249,36 @@ class Console {
   }
 }
 
+/**
+ * What stands before the console where the token is needed.
+ * @param {(token: string) => void} use
+ */
+function tokenGate(use) {
+  const { field, input, complain } = textField({
+    id: "admin-token",
+    label: "Admin token",
+    hint: "collabd serve writes it into the file admin.token of its data directory. It stays in this tab only.",
+    attributes: { type: "password", autocomplete: "off", spellcheck: "false" },
+  });
+  const open = h("button", { class: "button primary" }, "Open console");
+  const form = h(
+    "form",
+    { class: "card gate", novalidate: true },
+    h("h1", {}, "Console"),
+    h("p", { class: "quiet" }, "Only operators may look behind the scenes."),
+    field,
+    h("div", { class: "actions" }, open),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const token = input.value.trim();
+    const isToken = /^[\x21-\x7e]+$/.test(token);
+    complain(isToken ? null : "Paste the token as it stands in the file.");
+    if (isToken) use(token);
+  });
+  return { form, input, complain };
+}
+
 /** @param {any} finding */
 function findingRow({ severity, what, why, try: tries }) {
   return h(
@@ -286,7 +301,7 @@ header({ current: "console" });
 fill(page, h("p", { class: "state quiet" }, "Asking the server …"));
 void shown.refresh();
 const whenSeen = (/** @type {() => Promise<void>} */ work) => () =>
-  document.hidden || page.querySelector(".gate") !== null || void work();
+  document.hidden || shown.gate.form.isConnected || void work();
 setInterval(
   whenSeen(() => shown.refreshSessions()),
   SESSIONS_MS,

@@ -49,6 +49,15 @@ export function storeAdminToken(token) {
   write(() => sessionStorage, ADMIN_TOKEN, token);
 }
 
+export function forgetAdminToken() {
+  unstored.delete(ADMIN_TOKEN);
+  try {
+    sessionStorage.removeItem(ADMIN_TOKEN);
+  } catch {
+    // It was in memory only.
+  }
+}
+
 /** @type {Map<string, string>} what the browser would not store */
 const unstored = new Map();
 
