@@ -81,11 +81,14 @@ def commands(console: str) -> list[tuple[str, str]]:
 
 def is_shown(shown: str, output: str, *, whole: bool) -> bool:
     """Whether an output is what a page shows (`whole`: all of it, else some lines in a row)."""
-    wanted = "\n".join(_pattern(line) for line in shown.strip("\n").splitlines())
-    wanted = wanted.replace("\n[^\n]*\n", "\n(?:[^\n]*\n)*")  # a line that is only … is any lines
-    lines = "\n".join(line.rstrip() for line in output.strip("\n").splitlines())
-    found = re.fullmatch(wanted, lines) if whole else re.search(f"^{wanted}$", lines, re.MULTILINE)
+    wanted = "".join(_pattern(line) + "\n" if line.strip() != "…" else "(?:[^\n]*\n)*" for line in _lines(shown))
+    lines = "".join(line.rstrip() + "\n" for line in _lines(output))
+    found = re.fullmatch(wanted, lines) if whole else re.search(f"^{wanted}", lines, re.MULTILINE)
     return found is not None
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip("\n").splitlines()
 
 
 def _pattern(line: str) -> str:
