@@ -89,9 +89,9 @@ def main() -> int:
             print(f"{workload.name:22} {workload.title}: {', '.join(workload.servers)}")
         return 0
     raise_file_limit()
-    load_generator()
     if arguments.quick:
         return quick.main(arguments.record)
+    load_generator()
     if arguments.render:
         report.render()
         plot.write(json.loads(RESULTS_JSON.read_text())["workloads"], PLOT)

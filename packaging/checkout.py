@@ -85,6 +85,8 @@ def test(arguments: list[str]) -> int:
             ("web: tests", ["npm", "run", "--silent", "--if-present", "test"], WEB),
         ]
     environment = with_debian_programs(environment or dict(os.environ))
+    if not arguments:  # some tests of one's choice are asked for without it
+        steps.append(("speed beside a peer", [PYTHON, "-m", "benchmarks", "--quick"], ROOT))
     failed = [name for name, command, place in steps if not passes(name, command, place, environment)]
     if not pytest_passes(arguments, environment):  # last: its closing line is the summary
         failed.append("pytest")
