@@ -103,11 +103,15 @@ def _load(path: Path | None, options: dict[str, str] | None = None) -> Config:
 
 
 def _check_keys(config: Config) -> None:
-    """Raises ConfigError for keys that could not check a token."""
+    """Raises ConfigError for keys that could not check a token, and for an admin token that would be refused."""
     if config.auth.mode == "jwt":
         from collabd.tokens import load_keys
 
         load_keys(config.auth, os.environ)
+    if config.admin.token_file is not None:
+        from collabd.admin_door import load_admin_token
+
+        load_admin_token(config)
 
 
 def _fail_with(error: ConfigError) -> NoReturn:

@@ -5,11 +5,13 @@ Law of this file: it alone sees every package, and owns the nursery tree:
     store ─ hub (committer, runs) ─ handlers (one task per connection) ─ acceptor
 
 Stopping goes from the inside out: new joins are refused, what waits is committed and told, sessions are asked to come
-back later, HTTP ends, the store is closed. Each step has its share of server.drain_timeout_s.
+back later, HTTP ends, the store is closed. Each step has its share of server.drain_timeout_s. Where the service manager
+keeps the listening sockets, nobody new is accepted before that: they wait for the next daemon.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -21,12 +23,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
 import trio
 
 from collabd import __version__
 from collabd.admin_door import AdminDoor, load_admin_token
 from collabd.auth import Authenticator, OpenDoor
-from collabd.config import Config
+from collabd.config import Config, check_rules
 from collabd.errors import CollabdError, ConfigError, StorageFailed
 from collabd.gateway.http import HttpServer
 from collabd.gateway.listener import SocketListener, open_listeners
@@ -34,8 +37,10 @@ from collabd.gateway.server import Gateway
 from collabd.hub.hub import Hub, wall_clock_ms
 from collabd.hub.watch import watching
 from collabd.log import set_up_logging
-from collabd.notify import notify
 from collabd.routes.app import make_app
+from collabd.service.activation import Handed, address_of, most_open_bind, take_sockets
+from collabd.service.beat import status_of, telling
+from collabd.service.notify import find_manager, this_process
 from collabd.store.sqlite import open_store
 
 logger = logging.getLogger("collabd.daemon")
@@ -44,28 +49,33 @@ SWITCH_INTERVAL_S: Final = 0.0005
 """SQLite gives up the interpreter lock at each statement; a busy event loop would keep it 5 ms each time."""
 
 _HTTP_GRACE_S: Final = 1.0
+_GREETING_GRACE_S: Final = 1.0
 
 
 def run_daemon(config: Config) -> int:
-    """Run until SIGTERM or Ctrl-C; answers the exit status: 0 stopped, 1 failed, 2 not usable as configured."""
+    """Run until SIGTERM or Ctrl-C; answers the exit status.
+
+    0: stopped. 1: failed, and another start may help. 2: only the operator can help (docs/operations.md).
+    """
     set_up_logging(config.logging.level, config.logging.format)
+    # A watchdog's SIGABRT then writes where every thread stands.
+    faulthandler.enable()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_descriptor_limit()
     status = 0
     try:
         trio.run(serve, config, strict_exception_groups=True)
-    except* ConfigError as group:
-        _say(group)
-        status = 2
     except* (CollabdError, OSError) as group:
-        _say(group)
-        status = 1
+        status = 2 if _say(group) else 1
     return status
 
 
 async def serve(config: Config) -> None:
     """Open, serve, drain and close. Raises what run_daemon turns into an exit status."""
-    listeners = await _listen(config)
+    manager = find_manager(os.environ, this_process())
+    handed = take_sockets(os.environ, this_process())
+    config = _reached_by(config, handed)
+    listeners = [SocketListener(each.sock) for each in handed] if handed else await _listen(config)
     tls = _tls_context(config)
     async with open_hub(config) as hub:
         door = AdminDoor(config, hub.authenticator, load_admin_token(config))
@@ -75,14 +85,32 @@ async def serve(config: Config) -> None:
             max_message_bytes=config.websocket.max_message_bytes,
             max_head_bytes=config.limits.request_head_max_bytes,
         )
+        gateway = Gateway(hub, http, tls)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with _accepting(Gateway(hub, http, tls), listeners):
+            async with _accepting(gateway, listeners) as acceptor, telling(manager, hub):
                 _say_ready(listeners, tls is not None)
+                manager.ready(status_of(hub))
                 await anext(signals)
                 logger.info("stopping: draining %d connections", hub.connection_count)
-                notify("STOPPING=1", "STATUS=draining")
+                manager.stopping(f"stopping: asking {hub.connection_count} sessions to come back")
+                if handed:
+                    await _leave_the_rest_waiting(acceptor, gateway)
                 await _stop(hub, http, signals, config.server.drain_timeout_s)
     logger.info("stopped")
+
+
+def _reached_by(config: Config, handed: list[Handed]) -> Config:
+    """The configuration with server.bind as the sockets that were handed over have it. Raises ConfigError."""
+    for each in handed:
+        logger.info("listening on %s, from the service manager (%s)", each.address, each.name)
+    bind = most_open_bind(handed)
+    if bind is None or bind == config.server.bind:
+        return config
+    if config.server.bind != Config().server.bind:
+        logger.warning("server.bind = %s is not used: the service manager hands over the sockets", config.server.bind)
+    config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, bind=bind))
+    check_rules(config, {"server.bind": f"socket from the service manager, {bind}"})
+    return config
 
 
 @asynccontextmanager
@@ -120,25 +148,48 @@ async def load_revocations(hub: Hub) -> None:
             hub.authenticator.revoke(revocation)
 
 
+class _Acceptor:
+    """The task that accepts connections; `stop` ends it while those accepted are still served."""
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def run(self, gateway: Gateway, listeners: list[SocketListener], handlers: trio.Nursery) -> None:
+        """Accept until stopped."""
+        with self._scope:
+            await trio.serve_listeners(gateway.handle, listeners, handler_nursery=handlers)
+        self._ended.set()
+
+    async def stop(self) -> None:
+        """Accept nobody any more; every connection that was accepted has a task when this returns."""
+        self._scope.cancel()
+        await self._ended.wait()
+
+
 @asynccontextmanager
-async def _accepting(gateway: Gateway, listeners: list[SocketListener]) -> AsyncIterator[None]:
+async def _accepting(gateway: Gateway, listeners: list[SocketListener]) -> AsyncIterator[_Acceptor]:
     """Accept and handle connections for the length of the block; connections left at its end are closed."""
-    async with trio.open_nursery() as handlers, trio.open_nursery() as acceptor:
+    async with trio.open_nursery() as handlers, trio.open_nursery() as nursery:
         handlers.start_soon(gateway.read_sockets)
-        acceptor.start_soon(_serve_listeners, gateway, listeners, handlers)
+        acceptor = _Acceptor()
+        nursery.start_soon(acceptor.run, gateway, listeners, handlers)
         # What exists now lives as long as the process; collections need not look at it again.
         gc.collect()
         gc.freeze()
         # A connection is made of many small objects that live long; looking at all of them again and again took a
         # third of the time of 5,000 connects, and finds nothing: they are freed by their reference counts.
         gc.set_threshold(50_000, 20, 50)
-        yield
-        acceptor.cancel_scope.cancel()
+        yield acceptor
+        nursery.cancel_scope.cancel()
         handlers.cancel_scope.cancel()
 
 
-async def _serve_listeners(gateway: Gateway, listeners: list[SocketListener], handlers: trio.Nursery) -> None:
-    await trio.serve_listeners(gateway.handle, listeners, handler_nursery=handlers)
+async def _leave_the_rest_waiting(acceptor: _Acceptor, gateway: Gateway) -> None:
+    """Accept nobody any more, and hear those out who were accepted a moment ago; who comes now waits in the queue."""
+    await acceptor.stop()
+    with trio.move_on_after(_GREETING_GRACE_S):
+        await gateway.wait_greeted()
 
 
 async def _stop(hub: Hub, http: HttpServer, signals: AsyncIterator[int], timeout_s: float) -> None:
@@ -162,6 +213,13 @@ async def _listen(config: Config) -> list[SocketListener]:
     host, port = config.server.address
     try:
         return await open_listeners(host, port)
+    except PermissionError as error:
+        raise ConfigError(
+            [
+                f"server.bind: this user may not listen on {config.server.bind}: take a port from 1024 on, or let "
+                "systemd open it (collabd.socket)"
+            ]
+        ) from error
     except OSError as error:
         raise CollabdError(
             f"cannot listen on {config.server.bind}: {error.strerror or error}; "
@@ -184,11 +242,10 @@ def _tls_context(config: Config) -> ssl.SSLContext | None:
 
 
 def _say_ready(listeners: list[SocketListener], tls: bool) -> None:
-    host, port = listeners[0].sock.getsockname()[:2]
-    host = f"[{host}]" if ":" in host else host
-    print(f"collabd is ready at {'https' if tls else 'http'}://{host}:{port}", flush=True)
+    address = address_of(listeners[0].sock)
+    scheme = "https" if tls else "http"
+    print(f"collabd is ready at {address if address.startswith('unix:') else f'{scheme}://{address}'}", flush=True)
     logger.info("collabd %s is ready", __version__)
-    notify("READY=1", "STATUS=serving")
 
 
 def _raise_descriptor_limit() -> None:
@@ -198,12 +255,15 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _say(group: BaseExceptionGroup[Exception]) -> None:
-    """One line for each thing that went wrong, however deeply grouped."""
+def _say(group: BaseExceptionGroup[Exception]) -> bool:
+    """One line for each thing that went wrong, however deeply grouped; answers whether only the operator can help."""
+    needs_operator = False
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            _say(error)
+            needs_operator |= _say(error)
         else:
             print(f"collabd: {error}", file=sys.stderr)
+            needs_operator |= getattr(error, "needs_operator", False)
             if isinstance(error, StorageFailed):
                 logger.critical("storage failed; nothing was acknowledged after it. Restart to recover.")
+    return needs_operator

@@ -55,7 +55,12 @@ ERROR_TABLE: Final[dict[str, ErrorKind]] = {
 
 
 class CollabdError(Exception):
-    """Base of all errors that collabd raises on purpose."""
+    """Base of all errors that collabd raises on purpose.
+
+    `needs_operator` says, of an error that ends the daemon, that starting it again does not help (exit status 2).
+    """
+
+    needs_operator = False
 
 
 class ProtocolError(CollabdError):
@@ -88,6 +93,8 @@ class ProtocolError(CollabdError):
 class ConfigError(CollabdError):
     """A configuration that cannot be used; `problems` has one sentence for each thing wrong (exit status 2)."""
 
+    needs_operator = True
+
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
@@ -102,7 +109,14 @@ class StorageFailed(CollabdError):
 
 
 class DatabaseUnusable(CollabdError):
-    """The data directory cannot be used as it is: which file, why, and what to do. Nothing was changed in it."""
+    """The data directory cannot be used as it is: which file, why, and what to do. Nothing was changed in it.
+
+    `passing`: what stands in the way may be gone at the next start, as another daemon that is about to stop.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.needs_operator = not passing
 
 
 class DamagedEvent(CollabdError):

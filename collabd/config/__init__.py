@@ -4,7 +4,7 @@ Law of this package: a leaf. It imports collabd.errors and nothing else of the p
 """
 
 from collabd.config.checks import is_loopback
-from collabd.config.reading import load_config
+from collabd.config.reading import check_rules, load_config
 from collabd.config.settings import Setting, settings
 from collabd.config.tables import (
     Admin,
@@ -37,6 +37,7 @@ __all__ = [
     "Setting",
     "Storage",
     "WebSocket",
+    "check_rules",
     "default_data_dir",
     "is_loopback",
     "load_config",

@@ -18,7 +18,7 @@ import msgspec
 
 from collabd.config.checks import CHECKS
 from collabd.config.settings import Setting, settings, tables
-from collabd.config.tables import Config, default_data_dir
+from collabd.config.tables import Config, default_data_dir, handed_secrets
 from collabd.errors import ConfigError
 
 PREFIX = "COLLABD_"
@@ -53,6 +53,16 @@ def load_config(path: Path | None, environ: Mapping[str, str], *, options: Mappi
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return config
+
+
+def check_rules(config: Config, sources: Mapping[str, str]) -> None:
+    """Check what must hold between settings, for values that were put together elsewhere.
+
+    `sources` says, by setting name, where a value comes from. Raises ConfigError.
+    """
+    problems = list(dict.fromkeys(_broken_rules(config, sources, set())))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _from_document(document: dict[str, Any], path: Path, problems: list[str]) -> Iterator[Given]:
@@ -149,6 +159,7 @@ def _build(values: Mapping[str, object], environ: Mapping[str, str]) -> Config:
     filled = {"storage.data_dir": default_data_dir(environ)} | {
         name: value for name, value in values.items() if (name, value) != ("storage.data_dir", None)
     }
+    filled |= handed_secrets(environ, values)
     parts: dict[str, Any] = {
         table: struct(
             **{name.partition(".")[2]: value for name, value in filled.items() if name.startswith(f"{table}.")}

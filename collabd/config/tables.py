@@ -40,6 +40,24 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     return base / "collabd"
 
 
+def handed_secrets(environ: Mapping[str, str], given: Mapping[str, object]) -> dict[str, Path]:
+    """Files for the secrets that `given` (values by setting name) names no file for, from the service manager.
+
+    systemd puts each credential (LoadCredential= of systemd.exec(5)) under its name into $CREDENTIALS_DIRECTORY.
+    """
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return {}
+    wanted = {"admin.token_file": "collabd.admin-token"}
+    if given.get("auth.mode") == "jwt" and not (given.get("auth.key_env") or given.get("auth.jwks_file")):
+        wanted["auth.key_file"] = "collabd.token-key"
+    tls = {"server.tls_certificate": "collabd.tls-certificate", "server.tls_private_key": "collabd.tls-private-key"}
+    if not any(given.get(name) for name in tls):
+        wanted |= tls
+    files = {name: Path(directory) / file for name, file in wanted.items() if not given.get(name)}
+    return {name: file for name, file in files.items() if file.exists()}
+
+
 def parse_address(text: str) -> tuple[str, int]:
     """Split `HOST:PORT` or `[IPV6]:PORT` into host and port (0: the system picks one). Raises ValueError."""
     host, colon, port = text.rpartition(":")

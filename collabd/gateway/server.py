@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ from collabd.gateway.tls_socket import serve_tls
 from collabd.protocol.addresses import is_loopback_address
 
 if TYPE_CHECKING:
+    from collabd.config import Config
     from collabd.gateway.http import HttpServer
     from collabd.hub.hub import Hub
 
@@ -43,10 +45,16 @@ class Gateway:
         self._http = http
         self._poller = Poller()
         self._tls = tls
-        self._config = hub.config
         self._scheme = "http" if tls is None else "https"
         self._limited = hub.counters.limited
-        self._crowd = Crowd(self._config.limits.sockets_per_address, self._has_no_address_of_its_own)
+        self._crowd = Crowd(hub.config.limits.sockets_per_address, self._has_no_address_of_its_own)
+        self._greeting = 0
+        self._greeted = trio.Event()
+
+    @property
+    def _config(self) -> Config:
+        """As it is now: a reload may change it."""
+        return self._hub.config
 
     def _has_no_address_of_its_own(self, peer: str) -> bool:
         return is_loopback_address(peer) or self._hub.proxies.is_trusted(peer)
@@ -54,6 +62,22 @@ class Gateway:
     async def read_sockets(self) -> None:
         """Read plain WebSockets as bytes come; runs until cancelled. Readers pause while the store is behind."""
         await self._poller.run(self._hub.committer.wait_room)
+
+    async def wait_greeted(self) -> None:
+        """Return once the first request of everybody who was accepted is read, or its time is over."""
+        while self._greeting:
+            await self._greeted.wait()
+
+    @contextmanager
+    def _greets(self) -> Iterator[None]:
+        self._greeting += 1
+        try:
+            yield
+        finally:
+            self._greeting -= 1
+            if not self._greeting:
+                self._greeted.set()
+                self._greeted = trio.Event()
 
     async def handle(self, accepted: Accepted) -> None:
         """Serve one accepted connection; nothing that a peer does raises from here."""
@@ -78,7 +102,8 @@ class Gateway:
             sock.send(refusal(ProtocolError("too_many_connections", "your address has too many connections open")))
 
     async def _handle_plain(self, sock: socket.socket, client: tuple[str, int]) -> None:
-        head, kind, end = await self._read_head(partial(_receive, sock))
+        with self._greets():
+            head, kind, end = await self._read_head(partial(_receive, sock))
         if kind is Kind.WEBSOCKET:
             serving = serve_plain(self._hub, self._poller, sock, self._upgrade(head, end, client))
             del head  # an idle connection keeps no byte of its request
@@ -91,7 +116,7 @@ class Gateway:
     async def _handle_tls(self, stream: trio.SocketStream, context: ssl.SSLContext, client: tuple[str, int]) -> None:
         secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
         try:
-            with trio.fail_after(self._config.server.handshake_timeout_s):
+            with self._greets(), trio.fail_after(self._config.server.handshake_timeout_s):
                 await secure.do_handshake()
         except trio.TooSlowError:
             self._limited["handshake_timeout_s"] += 1
@@ -102,7 +127,8 @@ class Gateway:
         if secure.selected_alpn_protocol() == "h2":
             await self._http.serve(secure, b"", client=client, server=server, tls=True, http2=True)
             return
-        head, kind, end = await self._read_head(partial(secure.receive_some, _READ_BYTES))
+        with self._greets():
+            head, kind, end = await self._read_head(partial(secure.receive_some, _READ_BYTES))
         if kind is Kind.WEBSOCKET:
             await serve_tls(self._hub, secure, self._upgrade(head, end, client))
         elif kind is Kind.HTTP:

@@ -98,6 +98,12 @@ class Store(Protocol):
     def size_bytes(self) -> int:
         """What the log takes on disk (bytes), 0 where there is no disk."""
 
+    async def probe(self) -> None:
+        """Return when whoever writes the log has an answer to give, after the commits that wait before it.
+
+        Not interrupted by cancellation once it has begun. Raises StorageFailed.
+        """
+
     async def append(self, events: Sequence[NewEvent]) -> AppendResult:
         """Number and keep these events in one durable commit, or keep none of them.
 

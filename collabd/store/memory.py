@@ -154,6 +154,10 @@ class MemoryStore:
         newest_first = list(self._runs.items())[::-1][:limit]
         return [_run_head(run_id, run) for run_id, run in newest_first]
 
+    async def probe(self) -> None:
+        """Store.probe."""
+        await trio.lowlevel.checkpoint()
+
     async def revoke(self, revocation: Revocation) -> None:
         """Store.revoke."""
         await trio.lowlevel.checkpoint()

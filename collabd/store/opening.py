@@ -179,7 +179,8 @@ def _lock(path: Path) -> int:
         holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(lock)
         raise DatabaseUnusable(
-            f"{path.parent}: in use by another collabd (process {holder}); stop it, or name another data directory"
+            f"{path.parent}: in use by another collabd (process {holder}); stop it, or name another data directory",
+            passing=True,
         ) from None
     except OSError:
         os.close(lock)
@@ -305,6 +306,8 @@ _IN_WORDS: Final = {
     errno.ENOTDIR: "not a directory; name another data directory",
     errno.EISDIR: "a directory where a file should be; move it away, or name another data directory",
 }
+_FOR_THE_OPERATOR: Final = {*_IN_WORDS} - {errno.ENOSPC, errno.EDQUOT}
+"""What another start does not mend."""
 _SQLITE_IN_WORDS: Final = {
     "the disk is full": "no space left on the disk; make room and start again",
     "the database is locked by another program": "locked by another program; close what has it open and start again",
@@ -320,12 +323,14 @@ def _refused_in_words(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = _IN_WORDS.get(error.errno or 0, f"{error.strerror}; name another data directory")
-        raise DatabaseUnusable(f"{path}: {reason}") from error
+        raise DatabaseUnusable(f"{path}: {reason}", passing=error.errno not in _FOR_THE_OPERATOR) from error
     except sqlite3.Error as error:
         if is_damage(error):
             raise DatabaseUnusable(f"{path}: damaged ({error}); restore a backup") from error
-        reason = _SQLITE_IN_WORDS.get(passing_fault(error) or "", f"{error} ({name_of(error)})")
-        raise DatabaseUnusable(f"{path}: {reason}") from error
+        fault = passing_fault(error) or ""
+        reason = _SQLITE_IN_WORDS.get(fault, f"{error} ({name_of(error)})")
+        passing = fault not in ("the database is read-only", "a database file cannot be opened")
+        raise DatabaseUnusable(f"{path}: {reason}", passing=passing) from error
     except UnicodeDecodeError as error:
         # A damaged schema shows in SQLite's own error message, which then is no text.
         raise DatabaseUnusable(f"{path}: damaged; restore a backup") from error

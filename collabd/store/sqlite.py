@@ -105,6 +105,10 @@ class SqliteStore:
                 size += os.stat(file).st_size
         return size
 
+    async def probe(self) -> None:
+        """Store.probe."""
+        await trio.to_thread.run_sync(self._probe, limiter=self._one_writer)
+
     async def append(self, events: Sequence[NewEvent]) -> AppendResult:
         """Store.append."""
         try:
@@ -207,6 +211,13 @@ class SqliteStore:
         except OSError as error:
             raise self._fail(f"the mark of the last commit cannot be kept: {error}") from error
         return result
+
+    def _probe(self) -> None:
+        if self._failure is not None:
+            raise StorageFailed(self._failure)
+        # An error is an answer too: what the disk refuses is told to whoever waits for a commit.
+        with suppress(sqlite3.Error):
+            self._database.writer.execute("SELECT value FROM collabd_meta WHERE name = 'epoch'").fetchone()
 
     def _revoke(self, revocation: Revocation) -> None:
         if self._failure is not None:

@@ -245,3 +245,24 @@ def test_a_home_of_nobody_is_an_error_of_its_key(write: Write) -> None:
     """`~name` asks the system's list of users."""
     (problem,) = problems_of(write('[storage]\ndata_dir = "~no-such-user-here/x"\n'))
     assert problem.startswith("[storage] data_dir: ")
+
+
+def test_secrets_that_the_service_manager_hands_over_are_used_where_none_is_named(write: Write, tmp_path: Path) -> None:
+    """Under their names in $CREDENTIALS_DIRECTORY; a file that the configuration names comes first."""
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    for name in ("admin-token", "token-key"):
+        (handed / f"collabd.{name}").write_text("a secret of more than thirty-two bytes")
+        (handed / f"collabd.{name}").chmod(0o400)
+    environ = HOME | {"CREDENTIALS_DIRECTORY": str(handed)}
+    config = load_config(write("[auth]\nmode = 'jwt'\n"), environ)
+    assert config.auth.key_file == handed / "collabd.token-key"
+    assert config.admin.token_file == handed / "collabd.admin-token"
+    assert config.server.tls_certificate is None
+    own = tmp_path / "own.key"
+    own.write_text("another secret of more than thirty-two bytes")
+    own.chmod(0o600)
+    config = load_config(write(f"[auth]\nmode = 'jwt'\nkey_file = '{own}'\n"), environ)
+    assert config.auth.key_file == own
+    config = load_config(None, environ)
+    assert config.auth.key_file is None, "in open mode a key would be a lock that nobody turned"

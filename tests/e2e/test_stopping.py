@@ -121,7 +121,7 @@ def test_joining_while_the_server_drains_is_refused_with_when_to_come_again(tmp_
 
 
 def test_a_second_daemon_on_a_data_directory_is_refused(tmp_path: Path) -> None:
-    """One line that names the directory and who has it; exit status 1, and the first goes on."""
+    """One line that names the directory and who has it; exit status 1 (it may be about to stop), the first goes on."""
     with running_daemon(tmp_path / "data") as daemon:
         second = collabd("serve", "--bind", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
         assert second.returncode == 1
@@ -131,7 +131,7 @@ def test_a_second_daemon_on_a_data_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
-    """Which address, why, what to do; exit status 1."""
+    """Which address, why, what to do; exit status 1, since it may be free at the next start."""
     with running_daemon(tmp_path / "data") as daemon:
         second = collabd("serve", "--bind", f"127.0.0.1:{daemon.port}", "--data-dir", str(tmp_path / "other"))
         assert second.returncode == 1
@@ -151,14 +151,14 @@ def test_a_bad_configuration_exits_with_2(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_none_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    """Nothing is overwritten; the line says which file."""
+    """Nothing is overwritten; the line says which file. Exit status 2, since another start will not help."""
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     database = data / "collabd.sqlite3"
     database.write_bytes(b"this is a shopping list, not a database\n" * 100)
     before = database.read_bytes()
     done = collabd("serve", "--bind", "127.0.0.1:0", "--data-dir", str(data))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert str(database) in done.stderr
     assert database.read_bytes() == before
 
