@@ -85,7 +85,7 @@ def test_json_for_scripts_has_every_setting_or_every_problem(tmp_path: Path) -> 
 def test_no_secret_is_printed(tmp_path: Path) -> None:
     """Files are named, never shown."""
     token = tmp_path / "token"
-    token.write_text("hush-hush")
+    token.write_text("hush-hush-hush-hush")
     token.chmod(0o600)
     path = tmp_path / "collabd.toml"
     path.write_text('[admin]\ntoken_file = "token"\n')
