@@ -25,7 +25,7 @@ CHROMIUM_OPTIONS: Final = [
 ]
 # What the browser itself says when the network is gone or a link leads nowhere; no page can keep it from doing so.
 _NETWORK_WORDS: Final = ("net::ERR_", "WebSocket connection to", "the server responded with a status of")
-SOON_MS: Final = 5_000
+SOON_MS: Final = 60_000  # a busy machine takes its time; a good one never waits
 
 
 def find_chromium() -> str | None:

@@ -15,17 +15,19 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from collabd.routes.web_client import CLIENT_DIR
 from tests.support.daemon import Daemon, running_daemon
-from tests.web.browsers import CHROMIUM_OPTIONS, Person, find_chromium
+from tests.web.browsers import CHROMIUM_OPTIONS, SOON_MS, Person, find_chromium
 
 NO_BROWSER = (
     "NO BROWSER TEST WAS RUN: there is no Chromium on this machine (Debian: apt-get install chromium; elsewhere set "
     "COLLABD_TEST_CHROMIUM to its path)"
 )
 NOT_BUILT = "the web client is not built: npm ci && npm run build in web/, or python3 packaging/checkout.py test"
+
+expect.set_options(timeout=SOON_MS)
 
 People = Callable[..., Person]
 

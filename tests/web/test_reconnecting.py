@@ -15,7 +15,7 @@ from tests.web.faults import Phoenix, fault_proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-LATER_MS = 30_000
+LATER_MS = 60_000
 
 
 @pytest.fixture
@@ -102,6 +102,27 @@ def test_without_websockets_polling_takes_over_and_goes_again(people: People, tm
             expect(ann.page.locator("app-connection-health .advice")).to_be_empty()
             assert ann.picture() == bob.picture()
         assert server.replay(run_id) == ["PRUNE PM", "FLAG TESTER"]
+    finally:
+        server.dies()
+
+
+def test_a_dead_server_is_not_called_polling(people: People, tmp_path: Path, run_id: str) -> None:
+    """Where HTTP is not answered either, the page says disconnected, and that what one does is kept."""
+    server = Phoenix(tmp_path / "data", {"CLIENT__MAX_RECONNECT_ATTEMPTS": "1", "CLIENT__POLLING_INTERVAL_MS": "300"})
+    try:
+        ann = shaken(people, "ann", server.url).enters(run_id)
+        health = ann.page.locator("app-connection-health")
+        server.dies()
+        ann.page.wait_for_function(
+            "document.querySelector('app-connection-health').usingFallback", timeout=LATER_MS
+        )  # which is tried, and gets no answer
+        ann.prunes("PM")
+        expect(ann.card("PM")).to_have_attribute("data-pending", "queued")
+        expect(health.locator(".status")).to_have_text("Disconnected")
+        expect(health.locator(".advice")).to_contain_text("kept here and sent")
+        server.rises()
+        ann.is_shown("Reconnected", LATER_MS)
+        expect(health.locator(".advice")).to_be_empty()
     finally:
         server.dies()
 

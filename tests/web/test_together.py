@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.support.daemon import Daemon
 from tests.web.browsers import Person, soon
@@ -199,6 +199,24 @@ def test_a_name_and_a_colour_are_chosen_once(people: People, run_id: str) -> Non
     new.is_shown("Connected")
     me = new.page.get_by_role("button", name="You are zoë")
     expect(me.locator(".avatar")).to_have_attribute("data-colour", "violet")
+
+
+def test_the_colour_that_somebody_chose_is_seen_by_all(people: People, run_id: str) -> None:
+    """Before they point at anything, for who comes later as well, and when it is changed."""
+    ann = people("ann", colour="amber").enters(run_id)
+    bob = people("bob", colour="violet").enters(run_id)
+
+    def other(person: Person) -> Locator:
+        return person.page.locator(".people .avatar")
+
+    expect(other(ann)).to_have_attribute("data-colour", "violet")
+    expect(other(bob)).to_have_attribute("data-colour", "amber")
+    bob.page.get_by_role("button", name="You are bob").click()
+    bob.page.get_by_label("slate").check(force=True)
+    bob.page.get_by_role("button", name="Save").click()
+    expect(other(ann)).to_have_attribute("data-colour", "slate")
+    bob.looks_at("TESTER")
+    expect(ann.page.locator("run-pipeline .cursor")).to_have_attribute("data-colour", "slate")
 
 
 def test_others_are_shown_in_the_colour_that_their_cursor_tells(people: People, daemon: Daemon, run_id: str) -> None:

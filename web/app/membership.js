@@ -27,6 +27,8 @@ export class Membership {
   /** Rejected messages that the user has seen. @type {Set<string>} */
   dismissed = new Set();
   isJoined = false;
+  /** What one looks at. @type {string | null} */
+  #at = null;
   #isDeclined = false;
 
   /**
@@ -62,6 +64,10 @@ export class Membership {
       store.onReset((reset) => this.#reset(reset)),
       store.onProblem(told.onProblem),
       ...shown.map((each) => each.subscribe(() => told.onChange())),
+      // The server forgets cursors with a restart, and with who was away for long: it is told again at each return.
+      store.connectionState.subscribe((state) => {
+        if (state === "live" || state === "polling") this.look(this.#at);
+      }),
     ];
     return store;
   }
@@ -75,7 +81,6 @@ export class Membership {
       () => {
         if (store !== this.store) return;
         this.isJoined = true;
-        this.look(null);
         this.told.onChange();
       },
       () => this.told.onChange(),
@@ -121,11 +126,12 @@ export class Membership {
     return waiting.filter(({ clientMessageId }) => !this.dismissed.has(clientMessageId));
   }
 
-  /** Tell the others where one looks, and in what colour one is shown. @param {string | null} nodeId null: nowhere */
-  look(nodeId) {
+  /** Tell the others where one looks, and in what colour one is shown. @param {string | null} [nodeId] null: nowhere */
+  look(nodeId = this.#at) {
+    this.#at = nodeId;
     const { color } = this.identity;
     try {
-      /** @type {any} */ (this.store).sendCursorMove(nodeId, { color });
+      this.store.sendCursorMove(nodeId, { color });
     } catch {
       // Not in a run: nobody to tell.
     }

@@ -191,7 +191,7 @@ class RunPage {
     this.#is(chosen);
     if (!isSame || this.membership === null) return this.#enter();
     this.membership.identity = chosen;
-    this.membership.look(null);
+    this.membership.look();
     this.draw();
   }
 

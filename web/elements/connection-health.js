@@ -153,7 +153,9 @@ export class ConnectionHealth extends HTMLElement {
     setText(this.reconnections, String(reconnectionCount));
     setText(this.queued, String(queuedMessages));
     setAttribute(this, "data-waiting", queuedMessages > 0);
-    setText(this.advice, isUnknown ? "" : (ADVICE[usingFallback ? "polling" : status] ?? ""));
+    // Who gets no answer by polling either is told that, not that it is slow.
+    const concern = usingFallback && status !== "disconnected" ? "polling" : status;
+    setText(this.advice, isUnknown ? "" : (ADVICE[concern] ?? ""));
     const shown = JSON.stringify({ status, latency, queuedMessages, usingFallback });
     if (this.#shown !== "" && shown !== this.#shown) {
       tell(this, "change", { status, latency, queuedMessages, usingFallback });

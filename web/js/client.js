@@ -53,6 +53,8 @@ export function createCollabClient(options) {
 export class StreamStore {
   /** @type {import("@preact/signals-core").Signal<Session | null>} */
   #session = signal(/** @type {Session | null} */ (null));
+  /** What is not finished of runs that were left. @type {Set<Promise<void>>} */
+  #leaving = new Set();
   /** @type {Announcer<CollabEvent>} */
   #events = new Announcer();
   /** @type {Announcer<Reset>} */
@@ -70,7 +72,7 @@ export class StreamStore {
     this.plan = { base, userId: checkedUserId(userId), token, storage, eventLimit, limits, ...DEFAULT_QUEUE, ...queue };
     const nowhere = new RunView("", userId, 0);
     /** @template T @param {(view: View) => T} look */
-    const seen = (look) => readable(computed(() => look(this.#session.value?.view ?? nowhere)));
+    const seen = (look) => readable(computed(() => look(this.#session.value?.view ?? nowhere)), this.#listenerThrew);
 
     /** Events of the run in order: kept state first, then history, then live; cursor moves are not among them. */
     this.events = seen((view) => view.events.value);
@@ -91,15 +93,16 @@ export class StreamStore {
     /** Run, session, epoch, and how far the history reaches. */
     this.runInfo = seen((view) => view.run.value);
     /** Own messages and their states, the last 200 final ones included. */
-    this.ownMessages = readable(computed(() => this.#session.value?.messages.value ?? NO_MESSAGES));
+    const messages = computed(() => this.#session.value?.messages.value ?? NO_MESSAGES);
+    this.ownMessages = readable(messages, this.#listenerThrew);
   }
 
   /**
    * Go into a run; another one that the client is in is left. Sending is possible at once: what is sent before the
    * connection stands is queued.
    * @param {string} runId a UUID
-   * @param {{failFast?: boolean}} [options] failFast: give up at the first problem (an unreachable server, one that is no
-   *   collabd) instead of trying again
+   * @param {{failFast?: boolean}} [options] failFast: until the run is joined, give up at the first problem (an
+   *   unreachable server, one that is no collabd) instead of trying again
    * @returns {Promise<void>} done when the run's state is there; rejects when the client gives up or is closed before.
    *   Nobody has to wait for it
    * @throws {import("./errors.js").InvalidRunIdError}
@@ -107,7 +110,8 @@ export class StreamStore {
   connectToRun(runId, { failFast = false } = {}) {
     const canonical = canonicalRunId(runId);
     const before = this.#session.peek();
-    void before?.close(CLOSE_WAIT_MS);
+    if (before !== null) this.#leave(before, CLOSE_WAIT_MS);
+    let isJoined = false;
     const joined = new Promise((resolve, reject) => {
       const isCurrent = () => this.#session.peek() === session;
       const session = new Session(
@@ -116,12 +120,16 @@ export class StreamStore {
         {
           onEvent: (event) => isCurrent() && this.#events.tell(event, this.#listenerThrew),
           onReset: (reset) => isCurrent() && this.#resets.tell(reset, this.#listenerThrew),
-          onJoined: () => resolve(undefined),
+          onJoined: () => {
+            isJoined = true;
+            resolve(undefined);
+          },
           onGivenUp: reject,
+          onThrow: this.#listenerThrew,
           onClosed: () => reject(new ClosedError("the client left the run before it had joined it")),
           onProblem: (problem) => {
             if (isCurrent()) this.#problems.tell(problem, this.#listenerThrew);
-            if (failFast && problem.code !== "storage_blocked") session.giveUp(problem);
+            if (failFast && !isJoined && problem.code !== "storage_blocked") session.giveUp(problem);
           },
         },
       );
@@ -135,10 +143,18 @@ export class StreamStore {
    * Leave the run. Messages that wait are given some time; what is not committed then stays in durable storage for the
    * next time, and without one is rejected with `closed`.
    * @param {{waitMs?: number}} [options] milliseconds, 5000
-   * @returns {Promise<void>}
+   * @returns {Promise<void>} done when nothing is left to be done, for runs that were left before as well
    */
   async close({ waitMs = CLOSE_WAIT_MS } = {}) {
-    await this.#session.peek()?.close(waitMs);
+    const session = this.#session.peek();
+    if (session !== null) this.#leave(session, waitMs);
+    await Promise.all(this.#leaving);
+  }
+
+  /** @param {Session} session @param {number} waitMs */
+  #leave(session, waitMs) {
+    const left = session.close(waitMs).finally(() => this.#leaving.delete(left));
+    this.#leaving.add(left);
   }
 
   /**
@@ -167,10 +183,11 @@ export class StreamStore {
 
   /**
    * Where the user looks. Sent at most 20 times a second, the latest wins, never queued.
-   * @param {string} nodeId
+   * @param {string | null} nodeId null: nowhere
+   * @param {Record<string, unknown>} [more] what else the others should know of it, e.g. `{color: "teal"}`
    */
-  sendCursorMove(nodeId) {
-    this.#inRun().sendCursorMove({ nodeId });
+  sendCursorMove(nodeId, more = {}) {
+    this.#inRun().sendCursorMove({ ...more, nodeId });
   }
 
   /**

@@ -13,7 +13,7 @@ import { signal } from "@preact/signals-core";
  * @template T
  * @typedef {object} Subscribable
  * @property {(told: (value: T) => void) => () => void} subscribe tells the present value at once, then each new one;
- *   answers a function that ends it
+ *   answers a function that ends it. What `told` throws is reported by the platform and stops nobody else
  * @property {() => T} peek reads without being tracked
  */
 
@@ -25,11 +25,20 @@ import { signal } from "@preact/signals-core";
 /**
  * @template T
  * @param {Signal<T>} source
+ * @param {(problem: unknown) => void} onThrow told what a subscriber throws: else it would come out where the value is
+ *   set, in the middle of the client's work
  * @returns {Readable<T>}
  */
-export function readable(source) {
+export function readable(source, onThrow) {
   return Object.assign(() => source.value, {
-    subscribe: (/** @type {(value: T) => void} */ told) => source.subscribe(told),
+    subscribe: (/** @type {(value: T) => void} */ told) =>
+      source.subscribe((value) => {
+        try {
+          told(value);
+        } catch (problem) {
+          onThrow(problem);
+        }
+      }),
     peek: () => source.peek(),
   });
 }

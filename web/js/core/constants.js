@@ -16,6 +16,8 @@ export const FIXED = Object.freeze({
   cursorIntervalMs: 50,
   healthIntervalMs: 30_000,
   tokenLeewayMs: 60_000,
+  tokenPatienceMs: 30_000,
+  storagePatienceMs: 5_000,
   leaseMs: 10_000,
   leaseRenewMs: 3_000,
   httpBatchMessages: 100,

@@ -21,7 +21,7 @@
  * @property {number} reconnectionCount
  * @property {number} messageDeliveryRate committed ÷ (committed + rejected); 1 with none
  * @property {number} queuedMessages
- * @property {"websocket" | "polling" | "none"} transport
+ * @property {"websocket" | "polling" | "none"} transport what answers now; "none" also while polls get no answer
  * @property {boolean} usingFallback
  * @property {boolean} isHealthy
  * @property {"durable" | "memory"} storage whether queued messages survive a reload
@@ -41,7 +41,7 @@ export function healthOf(counts) {
   const reconnectionCount = Math.max(0, welcomes - 1);
   const quick = latency === null || latency <= HEALTHY_LATENCY_MS;
   const isHealthy = transport === "websocket" && quick && messageDeliveryRate >= HEALTHY_DELIVERY_RATE;
-  const status = statusOf(transport, usingFallback, reconnectionCount);
+  const status = statusOf(transport, reconnectionCount);
   return {
     status,
     latency,
@@ -56,14 +56,14 @@ export function healthOf(counts) {
 }
 
 /**
+ * Whoever gets no answer is disconnected, also while polling is tried.
  * @param {Counts["transport"]} transport
- * @param {boolean} usingFallback
  * @param {number} reconnectionCount
  * @returns {ConnectionHealth["status"]}
  */
-function statusOf(transport, usingFallback, reconnectionCount) {
-  if (usingFallback) return "polling";
+function statusOf(transport, reconnectionCount) {
   if (transport === "none") return "disconnected";
+  if (transport === "polling") return "polling";
   return reconnectionCount > 0 ? "reconnected" : "connected";
 }
 

@@ -29,6 +29,7 @@
  * @property {(code: number) => void} onLost the live socket ended
  * @property {() => void} onFallback polling begins
  * @property {(answer: PollAnswer, asked: Position | null, tookMs: number) => void} onPolled
+ * @property {() => void} onPollFailed a poll got no answer that serves
  * @property {(state: ConnectionState) => void} onState
  * @property {(problem: CollabdError | null) => void} onProblem
  * @property {(error: CollabdError) => void} onGivenUp

@@ -33,7 +33,10 @@ export class Fallback {
         host.onProblem(null);
         host.onPolled(answer, asked, tookMs);
       },
-      onTrouble: (judgement, answer) => this.trouble(judgement, answer),
+      onTrouble: (judgement, answer) => {
+        host.onPollFailed();
+        this.trouble(judgement, answer);
+      },
       mayAsk: mayTry,
     });
   }

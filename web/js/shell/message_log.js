@@ -45,7 +45,9 @@ import { readable, signal } from "../readable.js";
 const FINAL_KEPT = 200;
 
 export class MessageLog {
-  constructor() {
+  /** @param {(problem: unknown) => void} onThrow told what a subscriber throws */
+  constructor(onThrow) {
+    this.onThrow = onThrow;
     /** @type {Map<string, Record>} in the order of sending */
     this.records = new Map();
     /** @type {import("@preact/signals-core").Signal<readonly OwnMessage[]>} */
@@ -63,7 +65,7 @@ export class MessageLog {
   add(clientMessageId, eventType, data) {
     const own = signal(/** @type {OwnMessage} */ ({ clientMessageId, eventType, data, state: "storing" }));
     const { promise, resolve, reject } = deferred();
-    const sent = Object.assign(promise, { clientMessageId, state: readable(own) });
+    const sent = Object.assign(promise, { clientMessageId, state: readable(own, this.onThrow) });
     this.records.set(clientMessageId, { own, resolve, reject, sent });
     this.#publish();
     return sent;

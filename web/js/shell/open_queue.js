@@ -8,6 +8,7 @@
 /** @import { QueueStorage } from "./idb_storage.js" */
 /** @import { MessageQueue, QueueHandlers } from "./memory_queue.js" */
 
+import { FIXED } from "../core/constants.js";
 import { StorageBlockedError } from "../errors.js";
 import { IdbStorage } from "./idb_storage.js";
 import { LeasedQueue } from "./leased_queue.js";
@@ -29,13 +30,27 @@ export async function openQueue(env, option, name, handlers) {
   if (wanted === "memory") return { queue: new MemoryQueue(handlers), problem: null };
   try {
     const storage = wanted instanceof Function ? wanted() : wanted;
-    await storage.open();
+    await inTime(env, storage.open());
     const queue = new (env.locks === undefined ? LeasedQueue : SharedQueue)(env, storage, name, handlers);
     await queue.start();
     return { queue, problem: null };
   } catch (cause) {
     return { queue: new MemoryQueue(handlers), problem: new StorageBlockedError(true, cause) };
   }
+}
+
+/**
+ * Browsers have been seen to leave the opening of a database unanswered for ever; messages would wait as long.
+ * @param {Environment} env
+ * @param {Promise<void>} opening
+ * @returns {Promise<void>}
+ */
+function inTime(env, opening) {
+  return new Promise((resolve, reject) => {
+    const late = new Error("the database did not open in time");
+    const timer = env.setTimeout(() => reject(late), FIXED.storagePatienceMs);
+    opening.then(resolve, reject).finally(() => env.clearTimeout(timer));
+  });
 }
 
 /**

@@ -35,6 +35,7 @@ import { Sender } from "./sender.js";
  * @property {() => void} onChange counts changed
  * @property {() => void} onHeldBack
  * @property {(problem: import("../errors.js").CollabdError) => void} onStorageProblem
+ * @property {(problem: unknown) => void} onThrow a subscriber of the application threw this
  */
 
 export class Outgoing {
@@ -47,7 +48,7 @@ export class Outgoing {
     this.env = env;
     this.plan = plan;
     this.handlers = handlers;
-    this.log = new MessageLog();
+    this.log = new MessageLog(handlers.onThrow);
     this.outbox = new Outbox({ retryLimit: () => plan.limits().messageRetryLimit });
     this.sender = new Sender(env, this.outbox, {
       onChanges: (changes) => this.#changed(changes),

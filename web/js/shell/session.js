@@ -49,6 +49,7 @@ import { View } from "./view.js";
  * @property {(problem: CollabdError) => void} onProblem
  * @property {(error: CollabdError) => void} onGivenUp
  * @property {() => void} onClosed close() was called
+ * @property {(problem: unknown) => void} onThrow a subscriber of the application threw this
  */
 
 export class Session {
@@ -65,6 +66,8 @@ export class Session {
     this.limits = new LimitKeeper(plan.limits);
     /** @type {CollabdError | null} why nothing can be sent any more */
     this.ended = null;
+    /** @type {Promise<void> | null} */
+    this.closing = null;
     this.tokens = new Tokens(env, plan.token);
     this.routes = new Routes(new Http(env, plan.base, plan.runId, this.tokens), plan);
     this.cursor = new CursorPace(env);
@@ -112,9 +115,15 @@ export class Session {
   /**
    * Leave the run (R34).
    * @param {number} waitMs how long to wait for queued messages
+   * @returns {Promise<void>} the same one for whoever asks again
    */
-  async close(waitMs) {
-    if (this.ended !== null) return;
+  close(waitMs) {
+    this.closing ??= this.#leave(waitMs);
+    return this.closing;
+  }
+
+  /** @param {number} waitMs */
+  async #leave(waitMs) {
     this.ended = new ClosedError("close() was called: call connectToRun(runId) before sending");
     this.handlers.onClosed();
     if (waitMs > 0) await this.outgoing.drained(waitMs);
@@ -152,6 +161,7 @@ export class Session {
         onChange: () => this.#counted(),
         onHeldBack: () => this.connection.comeBackNow(),
         onStorageProblem: (problem) => this.#storageProblem(problem),
+        onThrow: (problem) => this.handlers.onThrow(problem),
       },
     );
   }
@@ -175,6 +185,7 @@ export class Session {
       onLost: (code) => this.#lost(code),
       onFallback: () => this.#fellBack(),
       onPolled: (answer, asked, tookMs) => this.#polled(answer, asked, tookMs),
+      onPollFailed: () => this.view.count({ transport: "none" }),
       onState: (state) => this.#stateIs(state),
       onProblem: (problem) => this.#problemIs(problem),
       onGivenUp: (error) => this.#givenUp(error),
@@ -223,8 +234,8 @@ export class Session {
   #stateIs(state) {
     this.view.state.value = state;
     const usingFallback = state === "polling";
-    const transport = state === "live" ? "websocket" : usingFallback ? "polling" : "none";
-    this.view.count({ transport, usingFallback });
+    // Polling is a transport once a poll was answered, and until one is not.
+    this.view.count({ transport: state === "live" ? "websocket" : "none", usingFallback });
   }
 
   /** @param {CollabdError | null} problem */
@@ -244,7 +255,7 @@ export class Session {
     this.ended = new ClosedError(`the client gave up: ${error.message}`, { cause: error });
     this.view.problem.value = error;
     this.view.presence.value = NOBODY;
-    void this.#end(error);
+    this.closing = this.#end(error);
     this.handlers.onGivenUp(error);
   }
 

@@ -2,12 +2,15 @@
  * One queue for all tabs of a user in a run; the holder of a lock sends (docs/client-behaviour.md, R30).
  *
  * Law of this file: every tab writes, only the holder reads. The browser frees a crashed tab's lock, and who gets it
- * next starts with the oldest message that is not final.
+ * next starts with the oldest message that is not final. A browser that refuses the lock makes every tab send: the
+ * server's once-only makes it one event.
  */
 
 /** @import { ChannelLike, Environment } from "./environment.js" */
 /** @import { QueuedMessage, QueueStorage, StoredMessage } from "./idb_storage.js" */
 /** @import { Count, MessageQueue, QueueHandlers, Told } from "./memory_queue.js" */
+
+import { FIXED } from "../core/constants.js";
 
 /** @implements {MessageQueue} */
 export class SharedQueue {
@@ -31,6 +34,8 @@ export class SharedQueue {
     this.reading = Promise.resolve();
     /** @type {ChannelLike | undefined} */
     this.channel = undefined;
+    /** @type {any} */
+    this.timer = null;
   }
 
   async start() {
@@ -38,7 +43,16 @@ export class SharedQueue {
     if (this.channel !== undefined) this.channel.onmessage = ({ data }) => this.#heard(data);
     const locks = /** @type {import("./environment.js").LocksLike} */ (this.env.locks);
     // Not waited for: with another tab sending, it is granted when that one ends.
-    locks.request(this.name, { signal: this.waiting.signal }, () => this.#lead()).catch(() => {});
+    void this.#wait(locks);
+  }
+
+  /** @param {import("./environment.js").LocksLike} locks */
+  async #wait(locks) {
+    try {
+      await locks.request(this.name, { signal: this.waiting.signal }, () => this.#lead());
+    } catch {
+      if (!this.waiting.signal.aborted) void this.#lead();
+    }
   }
 
   /** @returns {Promise<void>} that ends when the lock is to be given back */
@@ -80,6 +94,7 @@ export class SharedQueue {
   async stop() {
     this.waiting.abort();
     this.leads = false;
+    this.env.clearTimeout(this.timer);
     this.release();
     this.channel?.close();
     this.channel = undefined;
@@ -96,8 +111,15 @@ export class SharedQueue {
   /** Read what was added since, by whichever tab; one reading after the other, so that nothing is read twice. */
   #readOn() {
     if (!this.leads) return Promise.resolve();
-    this.reading = this.reading.then(() => this.#read()).catch(() => {});
+    this.reading = this.reading.then(() => this.#read()).catch(() => this.#readLater());
     return this.reading;
+  }
+
+  /** The storage refuses for now: what stands in it must not wait for the next message. */
+  #readLater() {
+    if (!this.leads) return;
+    this.env.clearTimeout(this.timer);
+    this.timer = this.env.setTimeout(() => void this.#readOn(), FIXED.leaseRenewMs);
   }
 
   async #read() {

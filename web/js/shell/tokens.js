@@ -7,6 +7,7 @@
 
 /** @import { Environment } from "./environment.js" */
 
+import { FIXED } from "../core/constants.js";
 import { renewalDue, tokenExpiry } from "../core/token.js";
 import { TokenUnavailableError } from "../errors.js";
 
@@ -50,8 +51,21 @@ export class Tokens {
    * @throws {TokenUnavailableError}
    */
   async current() {
-    if (this.canRenew && (this.token === null || this.isDue())) return this.renew();
+    if (this.canRenew && (this.token === null || this.isDue())) return this.#inTime(this.renew());
     return this.token;
+  }
+
+  /**
+   * A function that never answers must not hold up whoever asks for ever; its answer still counts when it comes.
+   * @param {Promise<string>} asking
+   * @returns {Promise<string>}
+   */
+  #inTime(asking) {
+    return new Promise((resolve, reject) => {
+      const late = new Error(`it has given no token for ${FIXED.tokenPatienceMs / 1000} seconds`);
+      const timer = this.env.setTimeout(() => reject(new TokenUnavailableError(late)), FIXED.tokenPatienceMs);
+      asking.then(resolve, reject).finally(() => this.env.clearTimeout(timer));
+    });
   }
 
   /**

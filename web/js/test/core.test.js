@@ -175,7 +175,7 @@ test("R67: a poll's answer about a history that the client has left says nothing
 
 test("R51: a refusal of a token that is no longer the one in use asks for nothing", async () => {
   let asked = 0;
-  const env = /** @type {any} */ ({ wall: () => 0 });
+  const env = /** @type {any} */ ({ wall: () => 0, setTimeout: () => 0, clearTimeout: () => {} });
   const tokens = new Tokens(env, () => `t${++asked}`);
   assert.equal(await tokens.current(), "t1");
   assert.equal(tokens.refused("t1"), true);
@@ -186,7 +186,7 @@ test("R51: a refusal of a token that is no longer the one in use asks for nothin
 });
 
 test("R12: a final state is final, whatever another tab says later", async () => {
-  const log = new MessageLog();
+  const log = new MessageLog(() => {});
   const sent = log.add("id", "FLAG", {});
   log.apply({ clientMessageId: "id", state: "committed", sequenceNumber: 7 });
   log.apply({ clientMessageId: "id", state: "rejected", code: "closed", message: "" });

@@ -111,6 +111,30 @@ test("R73: polls that fail are repeated with growing waits and named, and pollin
   assert.equal(store.problem(), null);
 });
 
+test("R81: a server that answers no poll either is disconnected, not polling", async () => {
+  const { time, store, server } = behindAProxy();
+  store.connectToRun(RUN);
+  await time.advance(3_000);
+  assert.equal(store.connectionHealth().status, "polling");
+  server.down = true;
+  await time.advance(10_000);
+  const { status, transport, usingFallback } = store.connectionHealth();
+  assert.deepEqual({ status, transport, usingFallback }, { status: "disconnected", transport: "none", usingFallback: true });
+  server.down = false;
+  await time.advance(11_000);
+  assert.equal(store.connectionHealth().status, "polling");
+
+  const never = world();
+  never.server.down = true;
+  /** @type {string[]} */
+  const told = [];
+  never.store.connectionHealth.subscribe((health) => told.push(health.status));
+  never.store.connectToRun(RUN);
+  await never.time.advance(60_000);
+  assert.equal(never.store.usingFallback(), true);
+  assert.deepEqual([...new Set(told)], ["disconnected"]);
+});
+
 test("R74: a poll's answer says who is there", async () => {
   const { time, store, server } = behindAProxy();
   store.connectToRun(RUN);

@@ -291,6 +291,16 @@ test("R85: cursor moves go out at most twenty times a second, and the latest win
   assert.equal(moves.at(-1), "n100");
 });
 
+test("R85: what a cursor tells besides its place goes with it", async () => {
+  const { time, store, server } = world();
+  store.connectToRun(RUN);
+  await time.advance(20);
+  store.sendCursorMove("PM", { color: "violet" });
+  await time.advance(20);
+  const moves = server.received.filter((frame) => frame.eventType === "CURSOR_MOVE");
+  assert.deepEqual(moves, [{ eventType: "CURSOR_MOVE", data: { color: "violet", nodeId: "PM" } }]);
+});
+
 test("R85: while there is no connection only the latest cursor move is kept", async () => {
   const { time, store, server } = world();
   store.connectToRun(RUN);
@@ -330,6 +340,36 @@ test("a listener that throws stops neither the others nor the client", async () 
   commits(server, 1);
   await assert.rejects(() => time.advance(10));
   assert.deepEqual(numbers(events), [1, 2]);
+});
+
+test("a subscriber that throws stops neither the others nor the client", async () => {
+  const { time, store, server } = world();
+  let others = 0;
+  for (const value of [store.events, store.activeUsers, store.connectionHealth, store.ownMessages, store.problem]) {
+    /** @type {any} */ (value).subscribe(() => {
+      throw new Error("the application's own");
+    });
+    /** @type {any} */ (value).subscribe(() => void (others += 1));
+  }
+  /** @type {string[]} */
+  const reported = [];
+  const advance = async (/** @type {number} */ ms) => {
+    const end = time.now() + ms;
+    while (time.now() < end) await time.advance(end - time.now()).catch((problem) => reported.push(problem.message));
+  };
+  store.connectToRun(RUN);
+  const sent = store.sendFlag("PM", "note");
+  sent.state.subscribe(() => {
+    throw new Error("the application's own");
+  });
+  await advance(100);
+  assert.equal((await sent).sequenceNumber, 1);
+  assert.deepEqual(numbers([...store.events()]), [1]);
+  assert.ok(others > 8, String(others));
+  assert.deepEqual([...new Set(reported)], ["the application's own"]);
+  server.cut();
+  await advance(1_000);
+  assert.equal(store.connectionState(), "live");
 });
 
 test("values can be subscribed to, and say nothing when nothing changed", async () => {

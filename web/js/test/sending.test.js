@@ -321,6 +321,45 @@ test("R34: close() waits for what is queued, and then says what was not sent", a
   assert.equal(server.head, 1);
 });
 
+test("R34: whoever asks to close waits until it is closed, for runs that were left before as well", async () => {
+  const { time, store, server } = world();
+  store.connectToRun(RUN);
+  await time.advance(10);
+  server.swallowAck = () => true;
+  store.sendFlag("PM", "never answered");
+  await time.advance(10);
+  store.connectToRun("123e4567-e89b-42d3-a456-426614174001");
+  await time.advance(10);
+  /** @type {string[]} */
+  const done = [];
+  void store.close({ waitMs: 0 }).then(() => done.push("first"));
+  void store.close({ waitMs: 0 }).then(() => done.push("again"));
+  await time.advance(4_000);
+  assert.deepEqual(done, [], "the run before still has a second to send what waits");
+  await time.advance(4_000);
+  assert.deepEqual(done, ["first", "again"]);
+});
+
+test("who fails fast does so until the run is joined, and comes back like everybody afterwards", async () => {
+  const gone = world();
+  gone.server.down = true;
+  const joined = gone.store.connectToRun(RUN, { failFast: true });
+  await gone.time.advance(10_000);
+  await assert.rejects(joined, { code: "unreachable" });
+  assert.equal(gone.store.connectionState(), "closed");
+
+  const { time, store, server } = world();
+  store.connectToRun(RUN, { failFast: true });
+  await time.advance(100);
+  server.down = true;
+  server.cut();
+  await time.advance(5_000);
+  assert.equal(store.problem()?.code, "unreachable");
+  server.down = false;
+  await time.advance(15_000);
+  assert.equal(store.connectionState(), "live");
+});
+
 test("nobody has to wait: a rejection that nobody looks at is no unhandled one", async () => {
   const { time, store, server } = world();
   server.refuse = () => ({ code: "forbidden", retryable: false });

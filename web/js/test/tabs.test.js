@@ -234,6 +234,49 @@ test("R32: when storage that worked refuses a message, that message is refused b
   assert.equal(flagsOnTheWire(browser), 0);
 });
 
+test("R30: a browser that refuses the lock makes every tab send, and each message is there once", async () => {
+  const browser = new FakeBrowser();
+  const locks = { request: () => Promise.reject(new DOMException("no locks here", "SecurityError")) };
+  const [one, other] = [browser.open({ environment: { locks } }), browser.open({ environment: { locks } })];
+  one.store.connectToRun(RUN);
+  other.store.connectToRun(RUN);
+  await browser.time.advance(100);
+  const sent = flags(one, "n", 3);
+  await browser.time.advance(2_000);
+  assert.deepEqual(committed(browser, "n"), names("n", 3));
+  assert.ok(sent.every(({ state }) => state().state === "committed"));
+  assert.equal(other.store.queuedMessageCount(), 0);
+});
+
+test("R32: a database that never opens costs five seconds and the durability, not the message", async () => {
+  const browser = new FakeBrowser();
+  const tab = browser.open({ storage: /** @type {any} */ ({ open: () => new Promise(() => {}) }) });
+  tab.store.connectToRun(RUN);
+  const [sent] = flags(tab, "n", 1);
+  await browser.time.advance(4_000);
+  assert.equal(sent?.state().state, "storing");
+  await browser.time.advance(2_000);
+  assert.equal(sent?.state().state, "committed");
+  assert.equal(tab.store.connectionHealth().storage, "memory");
+});
+
+test("R30: storage that cannot be read for a while delays what stands in it, and no longer", async () => {
+  const browser = new FakeBrowser();
+  const { IdbStorage } = await import("../shell/idb_storage.js");
+  const storage = new IdbStorage();
+  const tab = browser.open({ storage });
+  tab.store.connectToRun(RUN);
+  await browser.time.advance(100);
+  const read = storage.read.bind(storage);
+  storage.read = () => Promise.reject(new Error("the connection to the database is lost"));
+  const [sent] = flags(tab, "n", 1);
+  await browser.time.advance(5_000);
+  assert.equal(flagsOnTheWire(browser), 0);
+  storage.read = read;
+  await browser.time.advance(4_000);
+  assert.equal(sent?.state().state, "committed");
+});
+
 test("R34: closing with a queue that lasts keeps what was not sent for the next time", async () => {
   const browser = new FakeBrowser();
   browser.server.down = true;

@@ -75,6 +75,33 @@ test("R51: a function that fails is a named problem, and is asked again", async 
   assert.equal(store.connectionState(), "live");
 });
 
+test("R51: a function that never answers is a named problem, is not asked again, and its late answer counts", async () => {
+  let asked = 0;
+  /** @type {(token: string) => void} */
+  let answer = () => {};
+  const token = () => {
+    asked += 1;
+    return /** @type {Promise<string>} */ (new Promise((resolve) => (answer = resolve)));
+  };
+  const { time, store, server } = world({ token });
+  store.connectToRun(RUN);
+  await time.advance(29_000);
+  assert.equal(store.problem(), null);
+  await time.advance(120_000);
+  assert.equal(store.problem()?.code, "no_token");
+  assert.equal(asked, 1);
+  assert.deepEqual(server.dials, []);
+  answer("late");
+  await time.advance(30_000);
+  assert.equal(store.connectionState(), "live");
+  assert.deepEqual(server.protocols.at(-1), ["collabd.v1", "bearer.late"]);
+
+  const hasty = world({ token: () => new Promise(() => {}) });
+  const joined = hasty.store.connectToRun(RUN, { failFast: true });
+  await hasty.time.advance(31_000);
+  await assert.rejects(joined, { code: "no_token" });
+});
+
 test("R51: two requests that are refused with the same token ask for one fresh one", async () => {
   let current = "t1";
   const { time, store, server } = world({ token: () => current, maxReconnectAttempts: 1 });
