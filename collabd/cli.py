@@ -55,7 +55,7 @@ def cli() -> None:
 
 @cli.command()
 @config_option
-@click.option("--bind", metavar="HOST:PORT", help="Address to listen on; port 0 picks a free one.")
+@click.option("--bind", metavar="HOST:PORT", help="Address to listen on (port 0 picks a free one), or unix:/PATH.")
 @click.option("--data-dir", metavar="DIR", help="Directory of the database.")
 def serve(config_file: Path | None, bind: str | None, data_dir: str | None) -> NoReturn:
     """Run the daemon until SIGTERM or Ctrl-C."""

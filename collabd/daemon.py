@@ -34,6 +34,7 @@ from collabd.errors import CollabdError, ConfigError, StorageFailed
 from collabd.gateway.http import HttpServer
 from collabd.gateway.listener import SocketListener, open_listeners
 from collabd.gateway.server import Gateway
+from collabd.gateway.unix_listener import open_unix_listener
 from collabd.hub.hub import Hub, wall_clock_ms
 from collabd.hub.watch import watching
 from collabd.log import set_up_logging
@@ -212,18 +213,21 @@ async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope
 async def _listen(config: Config) -> list[SocketListener]:
     host, port = config.server.address
     try:
+        if config.server.socket_path is not None:
+            return [open_unix_listener(config.server.socket_path)]
         return await open_listeners(host, port)
     except PermissionError as error:
+        what_to_do = "take a port from 1024 on" if config.server.socket_path is None else "see to its directory"
         raise ConfigError(
             [
-                f"server.bind: this user may not listen on {config.server.bind}: take a port from 1024 on, or let "
+                f"server.bind: this user may not listen on {config.server.bind}: {what_to_do}, or let "
                 "systemd open it (collabd.socket)"
             ]
         ) from error
     except OSError as error:
         raise CollabdError(
             f"cannot listen on {config.server.bind}: {error.strerror or error}; "
-            "is another collabd running, or another program on this port? (server.bind)"
+            "is another collabd running, or another program there? (server.bind)"
         ) from error
 
 

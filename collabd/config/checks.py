@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from collabd.config.tables import Config, parse_address
+from collabd.config.tables import UNIX_PREFIX, Config, parse_address
 
 # docs/protocol.md, "The event envelope": names of the server's own, refused from clients and in these lists.
 RESERVED_EVENT_TYPES = frozenset(
@@ -93,8 +93,10 @@ def hosts_can_match(config: Config) -> Iterator[str]:
 
 @_rule("server.trusted_proxies")
 def proxies_are_networks(config: Config) -> Iterator[str]:
-    """Addresses or CIDR networks."""
+    """Addresses or CIDR networks, or `unix:` for whoever comes through the Unix socket."""
     for proxy in config.server.trusted_proxies:
+        if proxy == UNIX_PREFIX:
+            continue
         try:
             ipaddress.ip_network(proxy)
         except ValueError as error:
@@ -274,14 +276,14 @@ def data_directory_is_no_file(config: Config) -> Iterator[str]:
 def is_loopback(bind: str) -> bool:
     """Whether a bind address is reached from this machine only; one that cannot be read counts as if it were.
 
-    A host name other than localhost may mean anything, so it is none.
+    A host name other than localhost may mean anything, so it is none. A Unix socket is.
     """
     try:
         host, _ = parse_address(bind)
     except ValueError:
         return True
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host in ("localhost", "") or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

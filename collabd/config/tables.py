@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, field
@@ -40,6 +41,11 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     return base / "collabd"
 
 
+UNIX_PREFIX = "unix:"
+LONGEST_SOCKET_PATH = 107
+"""Bytes of a Unix socket's path that Linux takes (unix(7))."""
+
+
 def handed_secrets(environ: Mapping[str, str], given: Mapping[str, object]) -> dict[str, Path]:
     """Files for the secrets that `given` (values by setting name) names no file for, from the service manager.
 
@@ -59,7 +65,15 @@ def handed_secrets(environ: Mapping[str, str], given: Mapping[str, object]) -> d
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Split `HOST:PORT` or `[IPV6]:PORT` into host and port (0: the system picks one). Raises ValueError."""
+    """Split `HOST:PORT` or `[IPV6]:PORT` into host and port (0: the system picks one). Raises ValueError.
+
+    A Unix socket, `unix:/PATH`, has neither: ("", 0).
+    """
+    if text.startswith(UNIX_PREFIX):
+        path = text.removeprefix(UNIX_PREFIX)
+        if not os.path.isabs(path) or len(os.fsencode(path)) > LONGEST_SOCKET_PATH or "\0" in path:
+            raise ValueError(f"a Unix socket is unix:/PATH, absolute and of {LONGEST_SOCKET_PATH} bytes at most")
+        return "", 0
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -75,7 +89,9 @@ def parse_address(text: str) -> tuple[str, int]:
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """Where the daemon listens, and how it starts and stops."""
 
-    bind: Annotated[str, Meta(description="Address and port to listen on; port 0 picks a free one.")] = "127.0.0.1:8080"
+    bind: Annotated[
+        str, Meta(description="Address and port to listen on (port 0 picks a free one), or unix:/PATH of a socket.")
+    ] = "127.0.0.1:8080"
     tls_certificate: Annotated[
         File, Meta(description="PEM file with the certificate and its chain; empty: no TLS in the daemon.")
     ] = None
@@ -92,7 +108,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
         Texts, Meta(description="Further names by which clients may call the daemon (Host), without port; * is any.")
     ] = ()
     trusted_proxies: Annotated[
-        Texts, Meta(description="Addresses or networks of proxies whose X-Forwarded headers are believed.")
+        Texts, Meta(description="Addresses or networks of proxies whose X-Forwarded headers are believed; unix: too.")
     ] = ()
     handshake_timeout_s: Annotated[
         Seconds, Meta(description="Time a new connection has for TLS and the head of its request.")
@@ -106,8 +122,18 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of `bind`."""
+        """Host and port of `bind`; ("", 0) for a Unix socket."""
         return parse_address(self.bind)
+
+    @property
+    def socket_path(self) -> Path | None:
+        """Where the Unix socket of `bind` is, if it is one."""
+        return Path(self.bind.removeprefix(UNIX_PREFIX)) if self.bind.startswith(UNIX_PREFIX) else None
+
+    @property
+    def path_prefix(self) -> str:
+        """The path of `public_url`, below which a proxy serves the daemon: "" or like /collab."""
+        return urlsplit(self.public_url).path
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):

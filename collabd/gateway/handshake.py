@@ -17,6 +17,7 @@ from websockets.server import ServerProtocol
 from collabd.errors import ProtocolError
 from collabd.hub.admission import make_caller, selected_subprotocol
 from collabd.protocol.addresses import Proxies
+from collabd.protocol.prefix import below_prefix
 from collabd.protocol.problems import SECURITY_HEADERS, problem_headers, problem_json
 
 _SILENT: Final = logging.getLogger("collabd.gateway.websockets")
@@ -27,10 +28,19 @@ class Upgrade:
     """One request for a WebSocket: who asks for what, and how it is answered.
 
     `head` is the request's head, `rest` what came after it already; `refused` is set when RFC 6455 forbids it.
+    `prefix` is the path below which a proxy serves the daemon.
     """
 
     def __init__(
-        self, head: bytes, rest: bytes, *, peer: str, scheme: str, proxies: Proxies, max_message_bytes: int
+        self,
+        head: bytes,
+        rest: bytes,
+        *,
+        peer: str,
+        scheme: str,
+        proxies: Proxies,
+        max_message_bytes: int,
+        prefix: str = "",
     ) -> None:
         self.rest = rest
         self._max_message_bytes = max_message_bytes
@@ -45,7 +55,8 @@ class Upgrade:
         else:
             request = events[0]
             path, _, self._query = request.path.partition("?")
-            self.path = unquote(path)
+            path = unquote(path)
+            self.path = below_prefix(path, prefix) or path
         headers = request.headers.raw_items() if request else ()
         self.caller = make_caller(proxies, "GET", headers, scheme, peer, upgrade=True)
         if request:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import trio
 
@@ -46,6 +47,7 @@ class Gateway:
         self._poller = Poller()
         self._tls = tls
         self._scheme = "http" if tls is None else "https"
+        self._prefix = unquote(self._config.server.path_prefix)
         self._limited = hub.counters.limited
         self._crowd = Crowd(hub.config.limits.sockets_per_address, self._has_no_address_of_its_own)
         self._greeting = 0
@@ -144,6 +146,7 @@ class Gateway:
             scheme=self._scheme,
             proxies=self._hub.proxies,
             max_message_bytes=self._config.websocket.max_message_bytes,
+            prefix=self._prefix,
         )
 
     async def _read_head(self, receive: Callable[[], Awaitable[bytes | bytearray]]) -> tuple[bytes, Kind, int]:

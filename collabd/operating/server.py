@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from collabd.config import is_loopback
+from collabd.config import UNIX_PREFIX, is_loopback
 from collabd.errors import CollabdError
+from collabd.operating.unix_http import UnixHandler
 
 if TYPE_CHECKING:
     from collabd.config import Config
@@ -37,13 +38,20 @@ class NotCollabd(CollabdError):
 
 
 class Server:
-    """One server by its URL (with a path where a proxy serves it below one), asked with a token or without."""
+    """One server by its URL (with a path where a proxy serves it below one), asked with a token or without.
+
+    `unix:/PATH` is the server that listens on this socket.
+    """
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url.rstrip("/")
         self._token = token
+        self._base = self.url
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-        if _is_local(self.url):
+        if self.url.startswith(UNIX_PREFIX):
+            self._base = "http://localhost"
+            handlers += [urllib.request.ProxyHandler({}), UnixHandler(self.url.removeprefix(UNIX_PREFIX))]
+        elif _is_local(self.url):
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
@@ -59,7 +67,7 @@ class Server:
 
     def _admin(self, path: str) -> Any:
         """The JSON of an admin route. Raises ServerUnreachable, NotAdmitted, NotCollabd."""
-        request = urllib.request.Request(self.url + _ADMIN + path)
+        request = urllib.request.Request(self._base + _ADMIN + path)
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
@@ -95,6 +103,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def own_url(config: Config) -> str:
     """Where a server with this configuration is reached from its own machine."""
+    if config.server.socket_path is not None:
+        return config.server.bind
     host, port = config.server.address
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     host = f"[{host}]" if ":" in host else host
@@ -116,7 +126,9 @@ def read_token(path: Path) -> str | None:
 
 
 def is_url(text: str) -> bool:
-    """Whether it is an http or https URL with a host."""
+    """Whether it is an http or https URL with a host, or a Unix socket as server.bind names it."""
+    if text.startswith(UNIX_PREFIX):
+        return text.startswith(f"{UNIX_PREFIX}/")
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)

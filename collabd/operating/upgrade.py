@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from collabd.operating.unix_http import UnixConnection
+
 TIMEOUT_S: Final = 10.0
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _USER: Final = "collabd-doctor"
@@ -39,7 +41,10 @@ _PROXY_REMEDIES: Final = (
 def try_upgrade(url: str) -> Attempt:
     """Open a WebSocket to a new run below this URL, and leave it at once."""
     parts = urlsplit(url)
-    path = f"{parts.path.rstrip('/')}/ws/runs/{uuid4()}/collaboration?userId={_USER}"
+    by_socket = parts.scheme == "unix"
+    netloc = "localhost" if by_socket else parts.netloc
+    prefix = "" if by_socket else parts.path.rstrip("/")
+    path = f"{prefix}/ws/runs/{uuid4()}/collaboration?userId={_USER}"
     key = base64.b64encode(os.urandom(16))
     headers = {
         "Upgrade": "websocket",
@@ -47,9 +52,9 @@ def try_upgrade(url: str) -> Attempt:
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": key.decode(),
         "Sec-WebSocket-Protocol": "collabd.v1",
-        "Origin": f"{parts.scheme}://{parts.netloc}",
+        "Origin": f"{'http' if by_socket else parts.scheme}://{netloc}",
     }
-    connection = _connection(parts.scheme, parts.netloc)
+    connection = UnixConnection(parts.path, timeout=TIMEOUT_S) if by_socket else _connection(parts.scheme, netloc)
     try:
         connection.request("GET", path, headers=headers)
         sock = connection.sock

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Final
 
 _LONGEST: Final = 64
+_UNIX: Final = "unix:"
 _MAX_HOPS: Final = 20
 """Entries of X-Forwarded-For that are looked at, from the right: no honest way is longer."""
 
@@ -33,13 +34,20 @@ def counted_as(address: str) -> str:
 
 
 class Proxies:
-    """The proxies whose X-Forwarded headers are believed. `networks` are addresses or CIDR networks."""
+    """The proxies whose X-Forwarded headers are believed.
+
+    `networks` are addresses or CIDR networks; `unix:` stands for whoever comes through a Unix socket.
+    """
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
-        self._networks = [ip_network(network) for network in networks]
+        given = set(networks)
+        self._trusts_unix = _UNIX in given
+        self._networks = [ip_network(network) for network in given - {_UNIX}]
 
     def is_trusted(self, address: str) -> bool:
-        """Whether an address is one of them."""
+        """Whether an address is one of them; a Unix socket's is empty."""
+        if not address:
+            return self._trusts_unix
         parsed = _parse(address) if self._networks else None
         return parsed is not None and any(parsed in network for network in self._networks)
 

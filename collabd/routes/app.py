@@ -20,6 +20,7 @@ from collabd.routes.answers import problem_response
 from collabd.routes.callers import caller_of
 from collabd.routes.collaboration import collaboration_routes
 from collabd.routes.cors import add_cors
+from collabd.routes.prefix import serve_below
 from collabd.routes.socket import socket_routes
 from collabd.routes.web_client import web_client_routes
 
@@ -60,6 +61,7 @@ def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = Non
         check_arrival(hub, caller_of(hub, request))
 
     add_cors(app, hub.config.server.allowed_origins)
+    serve_below(app, hub.config.server.path_prefix)
     return app
 
 

@@ -46,7 +46,10 @@ def key_pairs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]
     return pairs
 
 
-@pytest.mark.parametrize("bind", ["", "8080", ":8080", "host:", "host:x", "host:65536", "host:-1", "host:٨", "::1:80"])
+@pytest.mark.parametrize(
+    "bind",
+    ["", "8080", ":8080", "host:", "host:x", "host:65536", "host:-1", "host:٨", "::1:80", "unix:", "unix:c.sock"],
+)
 def test_a_bind_that_is_no_address_is_refused(bind: str) -> None:
     """The daemon's own words, not the socket's."""
     (problem,) = problems_of(server__bind=bind)
@@ -60,6 +63,7 @@ def test_a_bind_that_is_no_address_is_refused(bind: str) -> None:
         ("localhost:65535", ("localhost", 65_535)),
         ("[::1]:8080", ("::1", 8080)),
         ("collab.example:80", ("collab.example", 80)),
+        ("unix:/run/collabd/collabd.sock", ("", 0)),
     ],
 )
 def test_an_address_is_split_at_its_port(bind: str, expected: tuple[str, int]) -> None:
@@ -74,6 +78,7 @@ def test_an_address_is_split_at_its_port(bind: str, expected: tuple[str, int]) -
         ("127.9.9.9:1", True),
         ("[::1]:1", True),
         ("localhost:1", True),
+        ("unix:/run/collabd/collabd.sock", True),
         ("0.0.0.0:1", False),
         ("[::]:1", False),
         ("10.0.0.1:1", False),

@@ -106,3 +106,10 @@ def test_a_header_given_twice_is_read_whole() -> None:
     caller = make_caller(PROXIES, "GET", lines, "http", "10.0.0.1")
     assert caller.address == "192.0.2.7"
     assert caller.headers["host"] == "a, b"
+
+
+def test_a_unix_socket_is_a_proxy_where_that_is_said() -> None:
+    """Its address is empty; unlisted it is this machine's own and nothing is believed."""
+    assert Proxies(["unix:"]).client_address("", "203.0.113.7, 198.51.100.2") == "198.51.100.2"
+    assert Proxies(["127.0.0.1"]).client_address("", "203.0.113.7") == ""
+    assert Proxies(["unix:"]).client_address("127.0.0.1", "203.0.113.7") == "127.0.0.1"
