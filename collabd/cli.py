@@ -3,7 +3,7 @@
 Law of this file: it parses arguments, prints, and exits; the work is done elsewhere and imported when a command runs,
 so that `collabd serve` starts fast. Other commands live in the modules of ON_DEMAND.
 
-Exit status: 0 done, 1 failed, 2 wrong usage or a configuration that cannot be used (restarting will not help).
+Exit statuses stand in collabd.exits and docs/cli.md. An error that any command raises is told here, in one line.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from collabd import __version__
+from collabd import __version__, exits
 from collabd.config_file import config_option, find_config
 from collabd.errors import CollabdError, ConfigError
 
 if TYPE_CHECKING:
     from collabd.config import Config
 
-FAILED = 1
-UNUSABLE = 2
-
-
-ON_DEMAND = ("collabd.client_commands", "collabd.operator_commands", "collabd.token_command")
+ON_DEMAND = (
+    "collabd.client_commands",
+    "collabd.data_commands",
+    "collabd.operator_commands",
+    "collabd.setup_commands",
+    "collabd.token_command",
+)
 
 
 class CommandsOnDemand(click.Group):
@@ -41,6 +43,22 @@ class CommandsOnDemand(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
         return super().get_command(ctx, cmd_name) or self._further_commands().get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it raises becomes a line on standard error for each problem, and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            _fail_with(error)
+        except CollabdError as error:
+            click.echo(f"collabd: {error}", err=True)
+            sys.exit(exits.UNUSABLE if error.needs_operator else exits.FAILED)
+        except KeyboardInterrupt:
+            sys.exit(exits.INTERRUPTED)
+        except BrokenPipeError:
+            # What is still in the buffer has nowhere to go either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(exits.NO_READER)
 
     @staticmethod
     def _further_commands() -> dict[str, click.Command]:
@@ -60,10 +78,7 @@ def cli() -> None:
 def serve(config_file: Path | None, bind: str | None, data_dir: str | None) -> NoReturn:
     """Run the daemon until SIGTERM or Ctrl-C."""
     options = {"server.bind": bind, "storage.data_dir": data_dir}
-    try:
-        config = _load(find_config(config_file), {name: text for name, text in options.items() if text is not None})
-    except ConfigError as error:
-        _fail_with(error)
+    config = _load(find_config(config_file), {name: text for name, text in options.items() if text is not None})
     from collabd.daemon import run_daemon
 
     sys.exit(run_daemon(config))
@@ -83,7 +98,7 @@ def check_config(config_file: Path | None, as_json: bool) -> None:
         if not as_json:
             _fail_with(error)
         click.echo(json.dumps({"ok": False, "file": file, "problems": error.problems}, indent=2))
-        sys.exit(UNUSABLE)
+        sys.exit(exits.UNUSABLE)
     if as_json:
         click.echo(json.dumps({"ok": True, "file": file, "settings": _values(config)}, indent=2))
     else:
@@ -91,9 +106,18 @@ def check_config(config_file: Path | None, as_json: bool) -> None:
 
 
 @cli.command()
-def version() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the versions of what it runs on.")
+def version(as_json: bool) -> None:
     """Print the version."""
-    click.echo(f"collabd {__version__}")
+    if not as_json:
+        click.echo(f"collabd {__version__}")
+        return
+    import platform
+
+    from collabd.store.upkeep import LIBRARY_VERSION
+
+    versions = {"collabd": __version__, "python": platform.python_version(), "sqlite": LIBRARY_VERSION}
+    click.echo(json.dumps({**versions, "platform": platform.platform()}, indent=2))
 
 
 def _load(path: Path | None, options: dict[str, str] | None = None) -> Config:
@@ -117,7 +141,7 @@ def _check_keys(config: Config) -> None:
 def _fail_with(error: ConfigError) -> NoReturn:
     for problem in error.problems:
         click.echo(f"collabd: {problem}", err=True)
-    sys.exit(UNUSABLE)
+    sys.exit(exits.UNUSABLE)
 
 
 def _values(config: Config) -> dict[str, Any]:
@@ -146,9 +170,5 @@ def _summary(config: Config, file: str | None) -> str:
 
 def main() -> NoReturn:
     """Entry point of the `collabd` script and of `python -m collabd`."""
-    try:
-        cli(prog_name="collabd")
-    except CollabdError as error:
-        click.echo(f"collabd: {error}", err=True)
-        sys.exit(FAILED)
+    cli(prog_name="collabd")
     raise AssertionError("click exits by itself")

@@ -10,6 +10,7 @@ client needs (the code); status and retryability follow from the code (docs/prot
           ├── StorageUnavailable     the disk refuses for now (full, locked): retryable, nothing was written
           ├── StorageFailed          the disk may lie (I/O error): stop acknowledging, exit, recover at restart
           ├── DatabaseUnusable       the data directory cannot be opened as it is; nothing in it was changed
+          ├── NotDone                a command refused to do harm: what stands in the way, and what to do next
           └── DamagedEvent           a stored row does not match its checksum
 """
 
@@ -117,6 +118,10 @@ class DatabaseUnusable(CollabdError):
     def __init__(self, message: str, *, passing: bool = False) -> None:
         super().__init__(message)
         self.needs_operator = not passing
+
+
+class NotDone(CollabdError):
+    """What was asked for was not done and nothing was changed: what stands in the way, and what to do next."""
 
 
 class DamagedEvent(CollabdError):

@@ -60,7 +60,7 @@ def append(
 
     Raises StorageUnavailable and StorageFailed as Store.append does.
     """
-    with _transaction(connection):
+    with transaction(connection):
         heads = _heads(connection, state, events)
         plan = _plan_and_insert_keys(connection, events, heads, now_ms)
         if not plan.fresh:
@@ -78,7 +78,7 @@ def append(
 
 def keep_revocation(connection: sqlite3.Connection, revocation: Revocation) -> None:
     """Commit a revocation. Raises StorageUnavailable and StorageFailed as append does."""
-    with _transaction(connection):
+    with transaction(connection):
         connection.execute(
             "INSERT INTO revoked_tokens (kind, name, revoked_at) VALUES (?, ?, ?) ON CONFLICT (kind, name)"
             " DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at)",
@@ -87,7 +87,8 @@ def keep_revocation(connection: sqlite3.Connection, revocation: Revocation) -> N
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block is committed, or nothing of it. Raises StorageUnavailable and StorageFailed."""
     try:
         # Not `with connection`: that begins nothing in autocommit mode.
         connection.execute("BEGIN IMMEDIATE")
@@ -163,12 +164,12 @@ def _insert_keys(connection: sqlite3.Connection, fresh: Sequence[FreshEvent], no
         for new in fresh
         if new.key is not None
     ]
-    _insert(connection, "once_only_keys", KEY_COLUMNS, rows)
+    insert(connection, "once_only_keys", KEY_COLUMNS, rows)
 
 
 def _insert_new_runs(connection: sqlite3.Connection, heads: dict[str, Head], plan: Plan, now_ms: int) -> None:
     rows = [(run, now_ms) for run in plan.newest if heads[run].newest == 0]
-    _insert(connection, "ai_run", ("id", "created_at"), rows, or_ignore=True)
+    insert(connection, "ai_run", ("id", "created_at"), rows, or_ignore=True)
 
 
 def _insert_messages(connection: sqlite3.Connection, position: int, fresh: Sequence[FreshEvent], now_ms: int) -> None:
@@ -182,10 +183,10 @@ def _insert_messages(connection: sqlite3.Connection, position: int, fresh: Seque
         )
         for index, new in enumerate(fresh)
     ]
-    _insert(connection, "persisted_collaboration_messages", MESSAGE_COLUMNS, rows)
+    insert(connection, "persisted_collaboration_messages", MESSAGE_COLUMNS, rows)
 
 
-def _insert(
+def insert(
     connection: sqlite3.Connection,
     table: str,
     columns: tuple[str, ...],

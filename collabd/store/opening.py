@@ -97,19 +97,19 @@ def open_database(data_dir: Path, *, synchronous: Synchronous, now_ms: int) -> O
     """
     path = data_dir / DATABASE_NAME
     with ExitStack() as on_error:
-        with _refused_in_words(data_dir):
+        with refused_in_words(data_dir):
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _refused_in_words(data_dir / LOCK_NAME):
-            lock = _lock(data_dir / LOCK_NAME)
+        with refused_in_words(data_dir / LOCK_NAME):
+            lock = lock_file(data_dir / LOCK_NAME)
             on_error.callback(os.close, lock)
-        with _refused_in_words(path):
+        with refused_in_words(path):
             _close_to_strangers(path)
-        with _refused_in_words(data_dir / MARK_NAME):
+        with refused_in_words(data_dir / MARK_NAME):
             mark = MarkFile(data_dir / MARK_NAME)
             on_error.callback(mark.close)
             marked = mark.read()
-        with _refused_in_words(path):
-            has_wal = _size(wal_path(path)) > 0
+        with refused_in_words(path):
+            has_wal = size_of(wal_path(path)) > 0
             _refuse_what_is_not_ours(path, has_wal, was_closed=marked is not None and not marked.is_open)
             writer = _connect_writer(path, synchronous)
             # Not just closed: a log that vanishes at a start that failed would look like a loss to the next.
@@ -119,7 +119,7 @@ def open_database(data_dir: Path, *, synchronous: Synchronous, now_ms: int) -> O
             epoch = _settle_epoch(path, writer, marked, Found(_epoch(writer), state.position, has_wal), now_ms)
             database = OpenDatabase(path, lock, writer, mark, epoch, state)
             # The names of new files must be as durable as the mark that speaks of them.
-            _sync_directory(data_dir)
+            sync_directory(data_dir)
             database.write_mark(durable=True)
         on_error.pop_all()
     return database
@@ -169,7 +169,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _lock(path: Path) -> int:
+def lock_file(path: Path) -> int:
+    """Hold the lock of a data directory; answers the descriptor to close. Raises DatabaseUnusable, OSError."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,7 +202,7 @@ def _close_to_strangers(path: Path) -> None:
 
 def _refuse_what_is_not_ours(path: Path, has_wal: bool, *, was_closed: bool) -> None:
     """Look at the database file without writing to it or its log; an absent one is made, empty."""
-    if not path.exists() or _size(path) == 0:
+    if not path.exists() or size_of(path) == 0:
         if has_wal:
             # SQLite would delete the log of an empty database.
             raise DatabaseUnusable(
@@ -214,13 +215,14 @@ def _refuse_what_is_not_ours(path: Path, has_wal: bool, *, was_closed: bool) -> 
         if file.read(len(_MAGIC)) != _MAGIC:
             raise DatabaseUnusable(f"{path}: no SQLite database; move it away, or name another data directory")
     with closing(open_reader(path)) as connection:
-        _refuse_other_schema(path, connection)
+        refuse_other_schema(path, connection)
         # Reads the whole file, so only where something may have happened to it: a copy, or no clean stop.
         if not was_closed:
             _refuse_damage(path, connection)
 
 
-def _refuse_other_schema(path: Path, connection: sqlite3.Connection) -> None:
+def refuse_other_schema(path: Path, connection: sqlite3.Connection) -> None:
+    """Raise DatabaseUnusable for another program's database, and for one of a newer collabd."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -280,7 +282,8 @@ def _settle_epoch(path: Path, writer: sqlite3.Connection, marked: Mark | None, f
     return epoch
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory as durable as its files. Raises OSError."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -288,7 +291,7 @@ def _sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
     """The size of a file in bytes, 0 when it is not there."""
     try:
         return path.stat().st_size
@@ -317,7 +320,7 @@ _SQLITE_IN_WORDS: Final = {
 
 
 @contextmanager
-def _refused_in_words(path: Path) -> Iterator[None]:
+def refused_in_words(path: Path) -> Iterator[None]:
     """Tell any error of the system or of SQLite as DatabaseUnusable: which file, why, what to do."""
     try:
         yield

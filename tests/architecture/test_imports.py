@@ -20,9 +20,11 @@ PACKAGE = Path(__file__).parents[2] / "collabd"
 # What each part may know of the project. A part is a package or module directly below collabd; collabd itself
 # (the version) is nobody's secret. The daemon sees everything and nobody but the command line sees the daemon.
 LEAVES = {"errors", "config", "metrics", "figures", "auth"}
-COMMANDS = {"client_commands", "operator_commands", "token_command"}
+COMMANDS = {"client_commands", "data_commands", "operator_commands", "setup_commands", "token_command"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "exits": set(),
+    "progress": set(),
     "metrics": {"errors"},
     "figures": set(),
     "service": LEAVES | {"log", "tokens", "admin_door", "protocol", "store", "hub", "gateway"},
@@ -43,9 +45,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_file": set(),
     "dashboard": {"figures"},
     "operating": {"errors", "config"},
+    "data_commands": {"errors", "exits", "config", "config_file", "progress", "protocol", "store"},
+    "setup_commands": {"operating"},
     "token_command": {"errors", "config", "config_file", "protocol", "tokens"},
     "operator_commands": {"errors", "config", "config_file", "dashboard", "operating"},
-    "cli": {"errors", "config", "config_file", "daemon", "tokens", "admin_door", *COMMANDS},
+    "cli": {"errors", "exits", "config", "config_file", "daemon", "tokens", "admin_door", "store", *COMMANDS},
     "__main__": {"cli"},
 }
 
