@@ -1,4 +1,4 @@
-"""What the tests of the commands share: a command in this process, a data directory with events in it, and a look at it.
+"""What the tests of the commands share: a command in this process, and a data directory with events in it.
 
 Law of this file: no test stands here.
 """

@@ -233,7 +233,7 @@ def test_a_damaged_backup_is_refused_and_leaves_no_database(tmp_path: Path) -> N
 def test_a_backup_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     """One line that says which version it wants."""
     newer = make_newer(tmp_path / "newer")
-    line = fails("restore", newer / "collabd.sqlite3", "--data-dir", tmp_path / "new")
+    line = fails("restore", newer / "collabd.sqlite3", "--data-dir", tmp_path / "new", status=2)
     assert "made by a newer collabd (schema 99" in line
     assert not (tmp_path / "new").exists()
 
