@@ -24,7 +24,7 @@ COLLABD = (sys.executable, "-m", "collabd")
 class Daemon:
     """One `collabd serve` on loopback. `settings` are COLLABD_… variables without the prefix; port 0 is a free one.
 
-    `command` is how collabd is called where it is not this environment's.
+    `command` is how collabd is called where it is not this environment's; its standard input is the test's to use.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Daemon:
         self._log_file = self.log.open("a")
         self.process = subprocess.Popen(
             [*command, "serve", "--bind", f"127.0.0.1:{port}", "--data-dir", str(data_dir)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log_file,
             env=environment,
@@ -73,8 +74,9 @@ class Daemon:
             self._close()
 
     def _close(self) -> None:
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._log_file.close()
 
     def request(self, path: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
