@@ -23,7 +23,7 @@ import trio
 from tests.support.daemon import Daemon, running_daemon
 from tests.torture.oracle import Broken
 from tests.torture.room import Room
-from tests.torture.watch import Samples, Window, by_thirds, check_flat, wait_given_back
+from tests.torture.watch import OBSERVED, Samples, Window, by_thirds, check_flat, wait_given_back
 
 SETTINGS: Final = {
     "EVENTS__PERSISTED_EVENT_TYPES": '["NOTE"]',
@@ -47,7 +47,7 @@ _QUIET_S: Final = 3.0
 
 async def soak(seconds: float, rooms: int, seed: int, data_dir: Path) -> dict[str, Any]:
     """Run a soak; answers its figures. Raises Broken, or whatever a client did not expect."""
-    with running_daemon(data_dir, SETTINGS, module="tests.torture.observed") as daemon:
+    with running_daemon(data_dir, SETTINGS, command=OBSERVED) as daemon:
         window = Window(daemon, data_dir)
         random = Random(seed)
         await _warm_up(daemon, Random(seed + 1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,10 @@ _DATABASE_DESCRIPTORS = 7
 """A writer's and two readers' database and log, and the shared index."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+OBSERVED = (sys.executable, "-m", "tests.torture.observed")
+"""How a daemon with a window is called."""
 
 
 class Window:
