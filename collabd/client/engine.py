@@ -1,7 +1,7 @@
 """What all tasks of one open run share: the pure parts, what changed, and the few steps that several tasks take.
 
-Law of this file: state and short steps, no loops; the tasks are in socket_task.py and http_tasks.py, the application's
-view in run.py. Everything runs on one Trio thread, so a step without an `await` is atomic.
+Law of this file: state and short steps, no loops; the tasks are in connecting.py, conversation.py and http_tasks.py,
+the application's view in run.py. Everything runs on one Trio thread, so a step without an `await` is atomic.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from collabd.client.messages import (
     Position,
     Refusal,
     Snapshot,
+    Welcome,
     check_data,
     check_event_type,
     encode_message,
@@ -142,6 +143,10 @@ class Engine:
         """The server's wall clock, seconds since 1970 (R52)."""
         return self.outside.wall() + self.server_clock_ahead_s
 
+    def wall_ahead(self) -> float:
+        """How far the wall clock is ahead of the monotonic one, in seconds: it grows by what the machine sleeps."""
+        return self.outside.wall() - trio.current_time()
+
     # Sending
 
     def submit(self, event_type: str, data: object) -> Outgoing:
@@ -238,8 +243,17 @@ class Engine:
 
     # Connection
 
-    def went_live(self) -> None:
-        """A WELCOME came: the WebSocket is the transport (R71)."""
+    def welcomed(self, welcome: Welcome) -> None:
+        """A WELCOME came: what it tells holds, and the WebSocket is the transport (R71)."""
+        self.limits.heartbeat_interval_s = welcome.heartbeat_interval_s
+        self.limits.max_message_bytes = welcome.max_message_bytes
+        self.server_clock_ahead_s = welcome.server_time_ms / 1000 - self.outside.wall()
+        self.reconnection.tries = 0
+        self._went_live()
+        self.take_people(welcome.snapshot)
+        self.reject_too_big()
+
+    def _went_live(self) -> None:
         self.is_live = True
         self.is_waiting = False
         self.welcomes += 1

@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from collabd.client.address import Place, check_run_id, check_user_id, parse_url
+from collabd.client.connecting import keep_connected
 from collabd.client.credentials import TokenSource
 from collabd.client.engine import Engine, Surroundings
 from collabd.client.errors import ClientError, MessageRejected, MessagesUndelivered, RunClosed
@@ -33,7 +34,6 @@ from collabd.client.position import Item
 from collabd.client.pulse import Pulse
 from collabd.client.queue_file import QueueFile
 from collabd.client.settings import CLOSE_TIMEOUT_S, Settings
-from collabd.client.socket_task import keep_connected
 
 
 class Message:
