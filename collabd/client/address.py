@@ -38,21 +38,26 @@ class Address:
         return f"{'https' if self.is_secure else 'http'}://{self.host_header}{self.path}"
 
 
-def parse_url(url: str) -> Address:
+def parse_url(url: object) -> Address:
     """The server that a URL names. Raises InvalidUrl."""
+    if not isinstance(url, str):
+        raise InvalidUrl(str(url), f"it is a {type(url).__name__}, no str")
     try:
         parts = urlsplit(url)
         port = parts.port
+        host = (parts.hostname or "").encode("idna").decode()  # as it goes out, in DNS and in the Host field
     except ValueError as error:
         raise InvalidUrl(url, str(error)) from None
     if parts.scheme not in _SCHEMES:
         raise InvalidUrl(url, "it starts with none of http, https, ws, wss")
-    if not parts.hostname:
+    if not host:
         raise InvalidUrl(url, "it names no host")
+    if port == 0 or re.search(r"[\s\0]", host):
+        raise InvalidUrl(url, "there can be no such host and port")
     if parts.query or parts.fragment or parts.username is not None:
         raise InvalidUrl(url, "it has more than host, port and path")
     is_secure = _SCHEMES[parts.scheme]
-    return Address(parts.hostname, port or (443 if is_secure else 80), is_secure, quote(parts.path.rstrip("/"), "/%"))
+    return Address(host, port or (443 if is_secure else 80), is_secure, quote(parts.path.rstrip("/"), "/%"))
 
 
 def check_run_id(run_id: str | uuid.UUID) -> str:
@@ -63,8 +68,10 @@ def check_run_id(run_id: str | uuid.UUID) -> str:
     return text.lower()
 
 
-def check_user_id(user_id: str) -> str:
+def check_user_id(user_id: object) -> str:
     """The user id as it is. Raises InvalidUserId."""
+    if not isinstance(user_id, str):
+        raise InvalidUserId(repr(user_id))
     if not 1 <= len(user_id) <= 255 or any(unicodedata.category(character) in ("Cc", "Cs") for character in user_id):
         raise InvalidUserId(user_id)
     return user_id

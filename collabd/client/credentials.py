@@ -8,42 +8,63 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
+import trio
+
 from collabd.client.errors import TokenUnavailable
-from collabd.client.tokens import expiry_of, renewal_due_in
+from collabd.client.settings import REQUEST_TIMEOUT_S, SHORTEST_RENEWAL_S
+from collabd.client.tokens import checked_token, expiry_of, renewal_due_in
 
 #: A token, or a function that supplies one each time it is asked.
 TokenSource = str | Callable[[], str | Awaitable[str]]
 
 
 class Credentials:
-    """Holds the token; `server_now` tells the server's wall clock in seconds since 1970."""
+    """Holds the token; `server_now` tells the server's wall clock in seconds since 1970.
+
+    Raises TokenUnavailable for a token given as text that can be none.
+    """
 
     def __init__(self, source: TokenSource | None, server_now: Callable[[], float], now: Callable[[], float]) -> None:
         self._source = source
         self._server_now = server_now
         self._now = now
         self._asked_after_refusal = False
-        self.token: str | None = source if isinstance(source, str) else None
+        self._asking = trio.Lock()  # several tasks may want a token at once: one question is enough
+        self.token: str | None = None
         self.renew_at: float | None = None
+        if source is not None and not callable(source):
+            try:
+                self.token = checked_token(source)
+            except (TypeError, ValueError) as error:
+                raise TokenUnavailable(str(error)) from error
 
     async def current(self) -> str | None:
         """The token to use now, asked for if there is none or it ends soon. Raises TokenUnavailable."""
-        due = self.renew_at is not None and self._now() >= self.renew_at
-        if callable(self._source) and (self.token is None or due):
-            await self.renew()
+        if self._wants_one():
+            async with self._asking:
+                if self._wants_one():
+                    await self.renew()
         return self.token
+
+    def _wants_one(self) -> bool:
+        due = self.renew_at is not None and self._now() >= self.renew_at
+        return callable(self._source) and (self.token is None or due)
 
     async def renew(self) -> str | None:
         """Ask the function for a new token; None where there is no function. Raises TokenUnavailable."""
         if not callable(self._source):
             return None
         try:
-            supplied = self._source()
-            self.token = await supplied if inspect.isawaitable(supplied) else supplied
+            with trio.move_on_after(REQUEST_TIMEOUT_S) as patience:
+                supplied = self._source()
+                token = checked_token(await supplied if inspect.isawaitable(supplied) else supplied)
         except Exception as error:
-            raise TokenUnavailable(error) from error
-        self._note_expiry(expiry_of(self.token))
-        return self.token
+            raise TokenUnavailable(f"the token function failed with {error!r}") from error
+        if patience.cancelled_caught:
+            raise TokenUnavailable(f"the token function did not return within {REQUEST_TIMEOUT_S:g} s")
+        self.token = token
+        self._note_expiry(expiry_of(token))
+        return token
 
     def accepted(self, expires_at: float | None = None) -> None:
         """The server took the token; `expires_at` (seconds since 1970) where it said until when."""
@@ -65,4 +86,6 @@ class Credentials:
         if expiry is None:
             self.renew_at = None
         else:
-            self.renew_at = self._now() + renewal_due_in(expiry, self._server_now())
+            # A token that has ended already, by some clock, must not be asked for again and again.
+            due_in_s = max(SHORTEST_RENEWAL_S, renewal_due_in(expiry, self._server_now()))
+            self.renew_at = self._now() + due_in_s

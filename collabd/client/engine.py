@@ -151,7 +151,7 @@ class Engine:
 
     def submit(self, event_type: str, data: object) -> Outgoing:
         """Check and queue one message (R10, R11, R23). Raises MessageNotAccepted or RunClosed."""
-        if self.is_closed:
+        if self.is_closed or self.is_leaving:
             raise RunClosed from self.problem
         check_event_type(event_type)
         check_data(data)
@@ -161,19 +161,22 @@ class Engine:
             raise MessageTooBig(message.size, self.limits.max_message_bytes)
         self.outbox.check_room(message.size)
         if self.queue_file is not None:
-            self.queue_file.add(message)
+            self.queue_file.add(message, self.outbox)
         self.outbox.add(message)
         self.outbox_changed.ring()
         self.observed.ring()
         return message
 
-    async def flush_queue_file(self) -> None:
-        """Make queued messages durable, so that they may go out (R23)."""
+    async def flush_queue_file(self) -> list[str]:
+        """Make queued messages durable, so that they may go out (R23); ids of those rejected since they cannot be."""
         if self.queue_file is None:
-            return
-        for message in await self.queue_file.flush():
+            return []
+        lost = []
+        for message in await self.queue_file.flush(self.outbox):
             text = "the queue file could not be written to disk"
             self.reject(message, Refusal("storage_blocked", text, message.client_message_id, False, None))
+            lost.append(message.client_message_id)
+        return lost
 
     def take_answer(self, answer: Ack | Refusal) -> Outcome | None:
         """An ACK or ERROR to a queued message came (R15 to R19)."""

@@ -115,12 +115,12 @@ class ServerBusy(ConnectionProblem):
 
 
 class TokenUnavailable(ConnectionProblem):
-    """The token function raised; its error is the cause."""
+    """There is no token to send: the function for it raised (its error is the cause), hung, or gave none."""
 
     code = "no_token"
 
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(f"the token function failed with {error!r}; repair it, the client keeps asking")
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no token can be had: {why}; repair it (a function is asked again after a pause)")
 
 
 class Unauthorized(ConnectionProblem):

@@ -16,7 +16,7 @@ from collabd.client.http import Answer, request
 from collabd.client.messages import Malformed, Refusal, dump, field, parse_object, read_answer, read_snapshot
 from collabd.client.outbox import Outgoing, backoff_delay
 from collabd.client.reconnect import OWN_WILL
-from collabd.client.settings import BACKOFF_CAP_S, HEALTH_INTERVAL_S, REPLAY_LIMIT
+from collabd.client.settings import BACKOFF_CAP_S, HEALTH_INTERVAL_S, LONGEST_POLL_S, REPLAY_LIMIT, SHORTEST_POLL_S
 
 _REPLAY_TRIES = 3
 
@@ -93,11 +93,13 @@ class _Poller:
         engine.credentials.accepted()
         engine.note_problem(None)
         engine.take_people(snapshot)
-        engine.hand_on(engine.intake.poll_answer(asked, snapshot))
-        if field(body, "hasMore", bool, False):
+        if engine.inbox.has_room:
+            engine.hand_on(engine.intake.poll_answer(asked, snapshot))
+        if field(body, "hasMore", bool, False) and engine.intake.position != asked:
             return 0.0
         await self._send_loose()
-        return float(field(body, "nextPollMs", int, round(engine.limits.polling_interval_s * 1000))) / 1000
+        next_ms: int = field(body, "nextPollMs", int, round(engine.limits.polling_interval_s * 1000))
+        return min(LONGEST_POLL_S, max(SHORTEST_POLL_S, next_ms / 1000))
 
     async def _send_loose(self) -> None:
         """Health and the latest cursor: not queued, at most one each poll (R82, R85)."""
@@ -166,6 +168,8 @@ def _take_answers(engine: Engine, batch: list[Outgoing], elements: list[Any]) ->
         if not isinstance(element, dict):
             raise Malformed("an ack is no object")
         answer = read_answer({"clientMessageId": message.client_message_id} | element)
+        if answer.client_message_id != message.client_message_id:
+            raise Malformed("it answers another message than it was asked about")
         engine.take_answer(answer)
         if isinstance(answer, Refusal) and answer.code == "rate_limited":
             engine.outbox.pause(trio.current_time() + 1.0)
@@ -204,8 +208,7 @@ async def repair_holes(engine: Engine) -> None:
             failures = 0
             continue
         failures += 1
-        if failures == _REPLAY_TRIES:
-            failures = 0
+        if failures % _REPLAY_TRIES == 0:
             intake.connection_lost()
             if engine.drop_socket is not None:
                 engine.drop_socket(OWN_WILL)
@@ -249,7 +252,8 @@ async def learn_settings(engine: Engine) -> None:
         limits.message_retry_limit = field(config, "messageRetryLimit", int, limits.message_retry_limit)
         if not engine.welcomes:  # a WELCOME knows better
             limits.max_message_bytes = field(config, "maxMessageBytes", int, limits.max_message_bytes)
-        limits.polling_interval_s = field(config, "pollingIntervalMs", int, limits.polling_interval_s * 1000) / 1000
+        interval_ms = field(config, "pollingIntervalMs", int, round(limits.polling_interval_s * 1000))
+        limits.polling_interval_s = min(LONGEST_POLL_S, max(SHORTEST_POLL_S, interval_ms / 1000))
     except (ConnectionProblem, Malformed):
         return
     apply_choices(engine.limits, engine.settings)

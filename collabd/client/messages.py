@@ -19,6 +19,7 @@ from collabd.client.settings import MAX_NESTING
 RESERVED_TYPES: Final = frozenset(
     ["WELCOME", "ACK", "ERROR", "PING", "PONG", "AUTH", "AUTH_OK", "CLIENT_HEALTH", "USER_JOIN", "USER_LEAVE", "DRAIN"]
 )
+_EXACT: Final = 2**53  # integers up to here are the same for every client
 _EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}", re.ASCII)
 _BAD_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
@@ -123,8 +124,10 @@ class Refusal:
     retry_after_ms: int | None
 
 
-def check_event_type(event_type: str) -> None:
+def check_event_type(event_type: object) -> None:
     """Raise InvalidEventType unless an application may send this type (R11)."""
+    if not isinstance(event_type, str):
+        raise InvalidEventType(repr(event_type), f"it is a {type(event_type).__name__}, no str")
     if not _EVENT_TYPE.fullmatch(event_type):
         raise InvalidEventType(event_type, "a type is A to Z, 0 to 9 and _, starts with a letter, has at most 50")
     if event_type in RESERVED_TYPES:
@@ -200,7 +203,16 @@ def field(source: Mapping[str, Any], name: str, kind: type, default: Any = ...) 
         return default
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Malformed(f"{name} is missing or no {kind.__name__}")
+    if isinstance(value, int) and abs(value) > _EXACT:
+        raise Malformed(f"{name} is beyond the integers of the protocol")
     return value
+
+
+def _counted(source: Mapping[str, Any], name: str, least: int = 0) -> int:
+    number: int = field(source, name, int)
+    if number < least:
+        raise Malformed(f"{name} is below {least}")
+    return number
 
 
 def read_event(source: Mapping[str, Any]) -> Event:
@@ -246,10 +258,10 @@ def read_welcome(source: Mapping[str, Any]) -> Welcome:
     field(data, "sessionId", str)
     return Welcome(
         snapshot=read_snapshot(data),
-        replay_count=field(data, "replayCount", int),
+        replay_count=_counted(data, "replayCount"),
         server_time_ms=field(data, "serverTime", int),
-        heartbeat_interval_s=field(data, "heartbeatIntervalMs", int) / 1000,
-        max_message_bytes=field(data, "maxMessageBytes", int),
+        heartbeat_interval_s=_counted(data, "heartbeatIntervalMs", 1) / 1000,
+        max_message_bytes=_counted(data, "maxMessageBytes", 1),
     )
 
 

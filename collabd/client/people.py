@@ -41,12 +41,12 @@ class People:
         if event.event_type not in ("USER_JOIN", "USER_LEAVE"):
             return False
         data: Mapping[str, Any] = event.data if isinstance(event.data, dict) else {}
-        user_id = data.get("userId", event.user_id)
+        user_id = str(data.get("userId", event.user_id))
         if event.event_type == "USER_JOIN":
             self._users.add(user_id)
         else:
             self._users.discard(user_id)
             self._cursors.pop(user_id, None)
         if isinstance(data.get("activeUsers"), list):
-            self._users = set(data["activeUsers"])
+            self._users = {str(user) for user in data["activeUsers"]}
         return True

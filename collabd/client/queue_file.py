@@ -3,6 +3,9 @@
 Law of this file: docs/client-behaviour.md R23, R32, P2. JSON lines, only ever appended to: `add` with the message's
 exact text, `attempts`, `done`. A message goes out only after its line is fsynced; a torn last line belongs to a
 message that never went out. Everything else that does not fit is refused loudly and left as it is.
+
+After an error of the disk, or when somebody has taken the file away, what was appended is no longer believed to be
+there: the file is *suspect*, and is written anew from memory before anything else is accepted or sent.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -33,6 +37,8 @@ class QueueFile:
         self._unsynced: list[Outgoing] = []
         self._size = 0
         self._fd = -1
+        self._is_suspect = False
+        self._syncing = trio.Lock()
         self._lock_fd = self._lock()
         try:
             self.kept = list(self._read().values())
@@ -74,7 +80,7 @@ class QueueFile:
                     self._check_header(record)
                 else:
                     _apply(record, messages)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 self._blocked(f"line {number} is damaged; move the file away to start with an empty queue", error)
         return messages
 
@@ -90,8 +96,10 @@ class QueueFile:
 
     # Writing
 
-    def add(self, message: Outgoing) -> None:
-        """Append a message. Raises StorageBlocked, and then the file is as it was."""
+    def add(self, message: Outgoing, waiting: Iterable[Outgoing]) -> None:
+        """Append a message behind those that wait. Raises StorageBlocked, and then the file is as it was."""
+        if self._is_suspect:
+            self.rewrite(waiting)
         message.durable = False
         try:
             self._append({"add": message.text, "attempts": message.attempts})
@@ -111,8 +119,9 @@ class QueueFile:
         self._try_append({"done": message.client_message_id})
         if self._size > _REWRITE_ABOVE_BYTES:
             left = list(waiting)
-            if sum(kept.size for kept in left) < self._size // 4:
-                self.rewrite(left)
+            if sum(kept.size for kept in left) < self._size // 4 and not self._syncing.locked():
+                with suppress(StorageBlocked):  # no room for a second file: the long one goes on
+                    self.rewrite(left)
 
     def _try_append(self, record: dict[str, Any]) -> None:
         try:
@@ -126,24 +135,48 @@ class QueueFile:
             if os.write(self._fd, line) != len(line):
                 raise OSError(28, "no space left on device")
         except OSError:
+            self._is_suspect = True  # until the half line is gone
             os.ftruncate(self._fd, self._size)
+            self._is_suspect = False
             raise
         self._size += len(line)
 
-    async def flush(self) -> list[Outgoing]:
-        """Make every appended message durable; return those that could not be made so."""
-        messages, self._unsynced = self._unsynced, []
-        if not messages:
-            return []
-        try:
-            await trio.to_thread.run_sync(os.fsync, self._fd)
-        except OSError:
-            return messages
-        except BaseException:
-            self._unsynced = messages + self._unsynced
-            raise
+    async def flush(self, waiting: Iterable[Outgoing]) -> list[Outgoing]:
+        """Make every appended message durable; return those that could not be made so.
+
+        `waiting` are all that are not final: what the file is made anew from where it cannot be believed.
+        """
+        async with self._syncing:
+            messages, self._unsynced = self._unsynced, []
+            if not messages:
+                return []
+            if self._is_suspect:
+                return self._made_anew(messages, waiting)
+            try:
+                await trio.to_thread.run_sync(self._sync, self._size)
+            except OSError:
+                return self._made_anew(messages, waiting)
+            except BaseException:
+                self._unsynced = messages + self._unsynced
+                raise
         for message in messages:
             message.durable = True
+        return []
+
+    def _sync(self, size: int) -> None:
+        """Have the disk take what was appended. Raises OSError, also when the file is no longer there, or was cut."""
+        os.fsync(self._fd)
+        mine, there = os.fstat(self._fd), os.stat(self._path)
+        if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino) or mine.st_size < size:
+            raise FileNotFoundError(2, "somebody took the file away, or wrote into it")
+
+    def _made_anew(self, messages: list[Outgoing], waiting: Iterable[Outgoing]) -> list[Outgoing]:
+        """Write the whole file again after an error; the messages that this could not save either."""
+        self._is_suspect = True
+        try:
+            self.rewrite(waiting)
+        except StorageBlocked:
+            return messages
         return []
 
     def rewrite(self, messages: Iterable[Outgoing]) -> None:
@@ -159,15 +192,18 @@ class QueueFile:
                     file.write(content)
                 os.fsync(fd)
                 os.replace(new_path, self._path)
-                self._sync_directory()
             except BaseException:
                 os.close(fd)
                 raise
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd, self._size = fd, len(content)  # from here on this is the file, whatever the directory says
+            self._is_suspect = True
+            self._sync_directory()
         except OSError as error:
             self._blocked(f"it cannot be written ({error.strerror}); choose a place that can be written", error)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._size = fd, len(content)
+        self._is_suspect = False
+        self._unsynced.clear()
         for message in kept:
             message.durable = True
 
@@ -179,7 +215,7 @@ class QueueFile:
             os.close(fd)
 
     def close(self) -> None:
-        """Close the file and free it for the next process."""
+        """Close the file and free it for the next process. What was appended was flushed before."""
         for fd in (self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -190,8 +226,10 @@ def _apply(record: dict[str, Any], messages: dict[str, Outgoing]) -> None:
     """Apply one line of the file. Raises KeyError, TypeError or ValueError for a line that is none."""
     if "add" in record:
         sent = json.loads(record["add"])
-        message_id = sent["clientMessageId"]
-        messages[message_id] = Outgoing(message_id, sent["eventType"], record["add"], record["attempts"])
+        message_id, event_type, attempts = sent["clientMessageId"], sent["eventType"], record["attempts"]
+        if not (isinstance(message_id, str) and isinstance(event_type, str) and isinstance(attempts, int)):
+            raise TypeError("a message has other parts")
+        messages[message_id] = Outgoing(message_id, event_type, record["add"], attempts)
     elif "done" in record:
         messages.pop(record["done"], None)
     elif record["id"] in messages:

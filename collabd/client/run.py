@@ -243,8 +243,8 @@ async def open_run(
     ServerUnreachable, NotCollabd, Unauthorized, Refused. `surroundings` is for tests.
 
     Also raises InvalidUrl, InvalidRunId, InvalidUserId, StorageBlocked. Leaving the block waits
-    `settings.leave_timeout_s` for queued messages; MessagesUndelivered names those that were left without a
-    queue file. Left by an exception or a cancellation, it does not wait for them.
+    `settings.leave_timeout_s` for queued messages; MessagesUndelivered names those that were left and that no
+    queue file keeps. Left by an exception or a cancellation, it does not wait for them.
     """
     settings = settings or Settings()
     place = Place(parse_url(url), check_run_id(run_id), check_user_id(user_id))
@@ -263,6 +263,7 @@ async def open_run(
 @asynccontextmanager
 async def _working(engine: Engine, start_offline: bool) -> AsyncIterator[None]:
     """Run the engine's tasks around a block, and leave in order."""
+    sole: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_work, engine)
@@ -282,9 +283,11 @@ async def _working(engine: Engine, start_offline: bool) -> AsyncIterator[None]:
         if undelivered:
             raise MessagesUndelivered(undelivered) from engine.problem
     except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None  # the block's own error, as it was raised
-        raise
+        if len(group.exceptions) > 1:
+            raise
+        sole = group.exceptions[0]
+    if sole is not None:
+        raise sole  # the block's own error as it was raised: out here its cause and context stay what they were
 
 
 async def _work(engine: Engine) -> None:
@@ -311,6 +314,8 @@ async def _leave(engine: Engine, wait_s: float) -> list[str]:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
             if engine.close_socket is not None:
                 await engine.close_socket()
+        with trio.CancelScope(shield=True):
+            lost = await engine.flush_queue_file()
         left = [message.client_message_id for message in engine.outbox]
         engine.close()
-    return [] if engine.queue_file is not None else left
+    return lost if engine.queue_file is not None else left

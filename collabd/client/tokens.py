@@ -9,8 +9,23 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
+import re
+from typing import Final
 
 from collabd.client.settings import TOKEN_LEEWAY_S
+
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+
+
+def checked_token(value: object) -> str:
+    """A token as it may stand in a header, without white space around it. Raises TypeError or ValueError."""
+    if not isinstance(value, str):
+        raise TypeError(f"a token is a str, not {type(value).__name__}")
+    token = value.strip()
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("a token is ASCII without spaces or line breaks, and not empty")
+    return token
 
 
 def expiry_of(token: str) -> float | None:
@@ -25,7 +40,11 @@ def expiry_of(token: str) -> float | None:
     expiry = claims.get("exp") if isinstance(claims, dict) else None
     if isinstance(expiry, bool) or not isinstance(expiry, int | float):
         return None
-    return float(expiry)
+    try:
+        seconds = float(expiry)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def renewal_due_in(expiry: float, server_now: float) -> float:

@@ -43,6 +43,28 @@ class _Replayed(trio.abc.Stream):
         await self._stream.aclose()
 
 
+class _Switched(trio.abc.Stream):
+    """A client's stream whose writes stand still while the server reads nothing: its buffers are full."""
+
+    def __init__(self, stream: trio.abc.Stream, server: FakeServer) -> None:
+        self._stream = stream
+        self._server = server
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._server.reads_nothing:
+            await trio.sleep_forever()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class Peer:
     """One WebSocket on the server's side."""
 
@@ -86,6 +108,9 @@ class FakeServer:
         # Deviations
         self.is_down = False
         self.is_stalled = False
+        self.reads_nothing = False
+        self.poll_says: dict[str, Any] = {}
+        self.welcome_says: dict[str, Any] = {}
         self.websocket_dies_after: float | None = None
         self.refuse_socket: tuple[int, dict[str, Any], dict[str, str]] | None = None
         self.refuse_http: dict[str, tuple[int, dict[str, Any] | str, dict[str, str]]] = {}
@@ -161,7 +186,7 @@ class FakeServer:
             raise ConnectionRefusedError(111, "Connection refused")
         client, server = memory_stream_pair()
         self._nursery.start_soon(self._serve, server)
-        return client
+        return _Switched(client, self)
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         if self.is_stalled:
@@ -261,7 +286,7 @@ class FakeServer:
             "heartbeatIntervalMs": self.heartbeat_ms,
             "maxMessageBytes": self.max_message_bytes,
         }
-        await peer.tell("WELCOME", data)
+        await peer.tell("WELCOME", data | self.welcome_says)
         self.peers.append(peer)
         for event in replay:
             await peer.socket.send_message(json.dumps(event))
@@ -343,7 +368,7 @@ class FakeServer:
     def _poll(self, query: dict[str, str]) -> dict[str, Any]:
         head, events = self._history(query)
         limit = int(query.get("limit", 1000))
-        return head | {
+        answer = head | {
             "sessionId": query.get("sessionId", "polled"),
             "events": events[:limit],
             "hasMore": len(events) > limit,
@@ -351,6 +376,7 @@ class FakeServer:
             "cursorPositions": self.cursors,
             "nextPollMs": 2000,
         }
+        return answer | self.poll_says
 
     def _replay(self, query: dict[str, str]) -> dict[str, Any]:
         start, limit = int(query["fromSequence"]), int(query["limit"])

@@ -33,9 +33,9 @@ async def test_messages_come_back_in_order_with_the_same_text_and_attempts(tmp_p
     queue = opened(path)
     messages = [message(number) for number in range(3)]
     for one in messages:
-        queue.add(one)
+        queue.add(one, messages)
     assert [one.durable for one in messages] == [False] * 3
-    assert await queue.flush() == []
+    assert await queue.flush(messages) == []
     assert [one.durable for one in messages] == [True] * 3
     messages[0].attempts = 2
     queue.note_attempts(messages[0])
@@ -54,7 +54,7 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "queue"
     queue = opened(path)
     for number in range(2):
-        queue.add(message(number))
+        queue.add(message(number), [])
     queue.close()
     whole = path.read_bytes()
     for cut in range(1, whole.index(b"m1")):
@@ -69,7 +69,7 @@ def test_damage_in_the_middle_is_refused_and_left_as_it_is(tmp_path: Path, damag
     """P2: what cannot be understood is never thrown away."""
     path = tmp_path / "queue"
     queue = opened(path)
-    queue.add(message(0))
+    queue.add(message(0), [])
     queue.close()
     content = path.read_bytes() + damage
     path.write_bytes(content)
@@ -122,14 +122,14 @@ def test_a_full_disk_refuses_the_message_and_keeps_the_file_whole(
     """R32: half a line written is taken back."""
     path = tmp_path / "queue"
     queue = opened(path)
-    queue.add(message(0))
+    queue.add(message(0), [])
     really_write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: really_write(fd, data[:5]))
     with pytest.raises(errors.StorageBlocked, match="no space left"):
-        queue.add(message(1))
+        queue.add(message(1), [])
     queue.note_final(message(0), [])
     monkeypatch.undo()
-    queue.add(message(2))
+    queue.add(message(2), [])
     queue.close()
     assert [one.client_message_id for one in opened(path).kept] == ["m0", "m2"]
 
@@ -142,7 +142,7 @@ def test_history_is_thrown_away_when_there_is_much_of_it(tmp_path: Path, monkeyp
     last = message(0)
     for number in range(1, 200):
         done, last = last, message(number)
-        queue.add(last)
+        queue.add(last, [])
         queue.note_final(done, [last])
         assert path.stat().st_size < 6000
     queue.close()

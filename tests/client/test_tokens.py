@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -9,7 +11,7 @@ from trio.testing import MockClock
 from collabd.client import errors
 from tests.client.conftest import Opener
 from tests.client.fake_server import fake_server
-from tests.client.waiting import take
+from tests.client.waiting import take, until
 
 
 async def test_a_token_is_asked_again_when_it_is_refused(autojump_clock: MockClock, opened: Opener) -> None:
@@ -71,3 +73,118 @@ async def test_a_token_function_that_fails_is_a_named_problem(autojump_clock: Mo
         with pytest.raises(errors.TokenUnavailable, match="no vault"):
             async with opened(server, token=broken):
                 raise AssertionError("never opened")
+
+
+@pytest.mark.parametrize("nonsense", [None, 17, b"bytes", "", "  ", "two words", "a\nb", "tökn", ["t"]])
+async def test_a_token_function_that_gives_no_token_is_a_named_problem(
+    autojump_clock: MockClock, opened: Opener, nonsense: Any
+) -> None:
+    """R50: raised at the start; in mid-session a problem that is tried again, and nothing is lost."""
+    async with fake_server() as server:
+        with pytest.raises(errors.TokenUnavailable, match="a token is"):
+            async with opened(server, token=lambda: nonsense):
+                raise AssertionError("never opened")
+        tokens = iter(["t1", nonsense, nonsense, "t2"])
+        server.good_token = "t1"
+        async with opened(server, token=lambda: next(tokens)) as run:
+            server.good_token = "t2"
+            await server.peer.close(4401)
+            await until(run, lambda: isinstance(run.problem, errors.TokenUnavailable))
+            await run.send_flag("s", "n")
+            assert run.problem is None
+
+
+@pytest.mark.parametrize("nonsense", ["", "two words", "a\nb", "tökn", 17, b"bytes"])
+async def test_a_text_that_is_no_token_is_a_named_error_before_anything_is_sent(
+    autojump_clock: MockClock, opened: Opener, nonsense: Any
+) -> None:
+    """R50: it could not stand in a header."""
+    async with fake_server() as server:
+        with pytest.raises(errors.TokenUnavailable, match="a token is"):
+            async with opened(server, token=nonsense):
+                raise AssertionError("never opened")
+        assert server.dials == []
+
+
+async def test_a_token_read_from_a_file_may_end_with_its_line(autojump_clock: MockClock, opened: Opener) -> None:
+    """R50: white space around it is no part of it."""
+    async with fake_server() as server:
+        server.good_token = "t1"
+        async with opened(server, token="t1\n") as run:
+            await run.send_flag("s", "n")
+
+
+async def test_a_token_function_that_never_returns_is_a_named_problem(
+    autojump_clock: MockClock, opened: Opener
+) -> None:
+    """R50: after ten seconds, at the start and in mid-session."""
+    async with fake_server() as server:
+
+        async def hangs() -> str:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        with pytest.raises(errors.TokenUnavailable, match="did not return within 10 s"):
+            async with opened(server, token=hangs):
+                raise AssertionError("never opened")
+        assert trio.current_time() <= 10.1
+
+
+async def test_while_a_token_function_hangs_the_connection_is_watched(
+    autojump_clock: MockClock, opened: Opener
+) -> None:
+    """R35, R52: pings go on, and a peer that dies meanwhile is seen."""
+    from tests.client.test_values import token
+
+    asked: list[float] = []
+
+    async def supply() -> str:
+        asked.append(trio.current_time())
+        if len(asked) > 1:
+            await trio.sleep_forever()
+        return token({"exp": 1_000_000 + 100})
+
+    async with fake_server() as server, opened(server, token=supply) as run:
+        server.heartbeat_ms = 2000
+        await server.peer.close(1001)
+        await server.wait_for_peer(2)
+        with trio.fail_after(200):
+            while len(asked) < 2:  # noqa: ASYNC110, virtual time costs nothing
+                await trio.sleep(0.1)
+        pings = len(server.peer.types("PING"))
+        await trio.sleep(5)
+        assert len(server.peer.types("PING")) >= pings + 2
+        assert run.health.state == "live"
+
+
+@pytest.mark.parametrize("expiry", [10**400, float("inf"), float("nan"), "soon", True, -1, 0])
+async def test_an_expiry_that_is_none_is_no_exception(autojump_clock: MockClock, opened: Opener, expiry: Any) -> None:
+    """R52: at worst the token is asked for again when it is refused."""
+    from tests.client.test_values import token
+
+    async with fake_server() as server, opened(server, token=lambda: token({"exp": expiry})) as run:
+        await run.send_flag("s", "n")
+        await trio.sleep(30)
+        assert len(server.peer.types("AUTH")) <= 30
+        assert run.health.state == "live"
+
+
+async def test_tasks_that_want_a_token_at_once_ask_once(autojump_clock: MockClock, opened: Opener) -> None:
+    """R50: a slow identity provider is not asked by each."""
+    asked: list[float] = []
+
+    async def slow() -> str:
+        asked.append(trio.current_time())
+        await trio.sleep(1)
+        return f"t{len(asked)}"
+
+    async with fake_server() as server:
+        server.refuse_socket = (502, "bad gateway", {})  # type: ignore[assignment]
+        async with opened(server, token=slow) as run:
+            await until(run, lambda: run.using_fallback and run.position is not None)
+            server.refuse_http["events"] = (401, {"code": "unauthorized", "message": "expired"}, {})
+            before = len(asked)
+            run.send_nowait("FLAG", 1)
+            await trio.sleep(1.5)
+            assert len(asked) == before + 1
+            server.refuse_http.clear()
