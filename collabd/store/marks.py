@@ -2,7 +2,8 @@
 
 The mark names the history and the position of its last commit. It is written after each commit without fsync, which a
 killed process survives and a power cut may set back, never forward; and it says "open" from before the first commit to
-the end of a clean stop, when no write-ahead log is left. Not noticed: the whole directory set back, mark and all.
+after the last, when a clean stop begins to move the write-ahead log. Not noticed: the whole directory set back, mark
+and all.
 
 Law of this file: one fixed-size line, and a pure judgement of it.
 """

@@ -110,7 +110,8 @@ def open_database(data_dir: Path, *, synchronous: Synchronous, now_ms: int) -> O
             marked = mark.read()
         with refused_in_words(path):
             has_wal = size_of(wal_path(path)) > 0
-            _refuse_what_is_not_ours(path, has_wal, was_closed=marked is not None and not marked.is_open)
+            was_closed = marked is not None and not marked.is_open and not has_wal
+            _refuse_what_is_not_ours(path, has_wal, was_closed=was_closed)
             writer = _connect_writer(path, synchronous)
             # Not just closed: a log that vanishes at a start that failed would look like a loss to the next.
             on_error.callback(_close_leaving_log, path, writer)
@@ -135,11 +136,13 @@ def close_database(database: OpenDatabase, *, failed: bool = False) -> None:
         if failed:
             _close_leaving_log(database.path, database.writer)
         else:
+            # Before the log goes: an "open" mark without one, as a kill in between would leave it, speaks of a loss.
+            database.write_mark(is_open=False, durable=True)
             _, frames, moved = database.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            database.writer.close()
             # A reader of another program may keep the log from being deleted, not from having nothing to add.
-            if frames == moved:
-                database.write_mark(is_open=False, durable=True)
+            if frames != moved:
+                database.write_mark(durable=True)
+            database.writer.close()
     except (sqlite3.Error, OSError) as error:
         logger.warning("%s: not closed cleanly: %s", database.path, error)
     finally:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,40 @@ async def test_a_killed_process_lost_nothing(tmp_path: Path, caplog: pytest.LogC
     image = tmp_path / "image"
     epoch = await write(tmp_path / "data", 3, image=image)
     assert await start(image) == (epoch, [1, 2, 3])
+    assert caplog.records == []
+
+
+class Witness:
+    """A connection beside whose last checkpoint the files are copied, as kill -9 there would leave them."""
+
+    def __init__(self, connection: sqlite3.Connection, data_dir: Path) -> None:
+        self.connection = connection
+        self.data_dir = data_dir
+
+    def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        """What Connection.execute does."""
+        last = "TRUNCATE" in statement
+        if last:
+            copy_files(self.data_dir, self.data_dir.with_name("before"))
+        cursor = self.connection.execute(statement, *arguments)
+        if last:
+            copy_files(self.data_dir, self.data_dir.with_name("after"))
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_stop_that_is_killed_lost_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, moment: str
+) -> None:
+    """Whether the write-ahead log is just about to go or just gone: the same epoch, every event, no word in the log."""
+    async with open_store(tmp_path / "data") as store:
+        await store.append(events(3))
+        store._database.writer = Witness(store._database.writer, tmp_path / "data")  # type: ignore[assignment]
+        epoch = store.epoch
+    assert await start(tmp_path / moment) == (epoch, [1, 2, 3])
     assert caplog.records == []
 
 
