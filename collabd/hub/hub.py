@@ -27,6 +27,7 @@ from collabd.hub.health import HealthRecords, SessionHealth
 from collabd.hub.heartbeat import Heartbeat
 from collabd.hub.history import History, moment
 from collabd.hub.limits import RateLimits
+from collabd.hub.listing import StoredRuns
 from collabd.hub.ring import RingBudget
 from collabd.hub.run import Loaded, Run
 from collabd.metrics import Counters
@@ -84,6 +85,7 @@ class Hub:
             state_keys=config.events.state_keys,
         )
         self.committer = Committer(store, self.counters)
+        self.stored_runs = StoredRuns(store)
         self.health = HealthRecords()
         self.heartbeat = Heartbeat(config.websocket.heartbeat_interval_s, self.random)
         self.history = History(moment(self.counters, None, at=now_ms(), steady=trio.current_time()))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from quart import Blueprint, Response, request
 
+from collabd.hub.listing import list_runs
 from collabd.hub.polling import poll
 from collabd.hub.publishing import publish
-from collabd.hub.replaying import list_runs, replay_run
+from collabd.hub.replaying import replay_run
 from collabd.routes.answers import json_response
 from collabd.routes.callers import caller_of
 
@@ -49,7 +50,10 @@ def collaboration_routes(hub: Hub) -> Blueprint:
 
     @routes.get("/api/runs")
     async def runs_route() -> Response:
-        return json_response(await list_runs(hub, caller_of(hub, request), request.query_string))
+        runs = await list_runs(hub, caller_of(hub, request), request.query_string)
+        response = json_response(runs.body)
+        response.headers["x-total-count"] = str(runs.total)
+        return response
 
     @routes.get("/api/client-config")
     async def client_config_route() -> Response:

@@ -41,7 +41,7 @@ def add_cors(app: QuartTrio, allowed_origins: Sequence[str]) -> None:
             origin = _listed_origin(allowed_origins)
             if origin is not None:
                 response.headers["access-control-allow-origin"] = origin
-                response.headers["access-control-expose-headers"] = "retry-after"
+                response.headers["access-control-expose-headers"] = "retry-after, x-total-count"
         return response
 
 

@@ -144,7 +144,10 @@ class Store(Protocol):
         """The kept newest event of each (type, state key) that was trimmed from the log, oldest first."""
 
     async def runs(self, *, limit: int) -> list[RunHead]:
-        """Runs that have a row, the newest first."""
+        """Runs that have a row, the one whose newest event is the youngest first."""
+
+    async def run_count(self) -> int:
+        """How many runs have a row."""
 
     async def revoke(self, revocation: Revocation) -> None:
         """Keep a revocation, durably. One of a user that is known already never moves back in time.

@@ -151,8 +151,13 @@ class MemoryStore:
     async def runs(self, *, limit: int) -> list[RunHead]:
         """Store.runs."""
         await trio.lowlevel.checkpoint()
-        newest_first = list(self._runs.items())[::-1][:limit]
-        return [_run_head(run_id, run) for run_id, run in newest_first]
+        heads = [_run_head(run_id, run) for run_id, run in self._runs.items()][::-1]
+        return sorted(heads, key=lambda head: head.last_event_at or head.created_at, reverse=True)[:limit]
+
+    async def run_count(self) -> int:
+        """Store.run_count."""
+        await trio.lowlevel.checkpoint()
+        return len(self._runs)
 
     async def probe(self) -> None:
         """Store.probe."""

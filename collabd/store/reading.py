@@ -22,11 +22,12 @@ UNREADABLE: Final = (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError)
 """What reading a damaged file may raise; UnicodeDecodeError also where SQLite's own message quotes a damaged schema."""
 
 _MESSAGES = "persisted_collaboration_messages"
+_LAST_EVENT_AT = f"(SELECT timestamp FROM {_MESSAGES} WHERE run_id = ai_run.id ORDER BY sequence_number DESC LIMIT 1)"
 _RUN_AS_JSON = (
     "json_array(id, created_at,"
     f" ifnull((SELECT max(sequence_number) FROM {_MESSAGES} WHERE run_id = ai_run.id), 0),"
     f" ifnull((SELECT min(sequence_number) FROM {_MESSAGES} WHERE run_id = ai_run.id), 1),"
-    f" (SELECT timestamp FROM {_MESSAGES} WHERE run_id = ai_run.id ORDER BY sequence_number DESC LIMIT 1))"
+    f" {_LAST_EVENT_AT})"
 )
 
 
@@ -56,10 +57,16 @@ def read_head(connection: sqlite3.Connection, run_id: str) -> RunHead | None:
 
 def read_runs(connection: sqlite3.Connection, limit: int) -> list[RunHead]:
     """Store.runs."""
-    newest_first = "SELECT * FROM ai_run ORDER BY rowid DESC LIMIT ?"
+    newest_first = f"SELECT * FROM ai_run ORDER BY ifnull({_LAST_EVENT_AT}, created_at) DESC, rowid DESC LIMIT ?"
     return _run_heads(
         _rows(connection, f"SELECT json_group_array({_RUN_AS_JSON}) FROM ({newest_first}) AS ai_run", (limit,))
     )
+
+
+def read_run_count(connection: sqlite3.Connection) -> int:
+    """Store.run_count."""
+    (count,) = connection.execute("SELECT count(*) FROM ai_run").fetchone()
+    return int(count)
 
 
 def read_page(connection: sqlite3.Connection, query: Query) -> EventPage:

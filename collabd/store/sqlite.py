@@ -156,6 +156,10 @@ class SqliteStore:
         """Store.runs."""
         return await self._read(partial(reading.read_runs, limit=limit))
 
+    async def run_count(self) -> int:
+        """Store.run_count."""
+        return await self._read(reading.read_run_count)
+
     async def revoke(self, revocation: Revocation) -> None:
         """Store.revoke."""
         await trio.to_thread.run_sync(self._revoke, revocation, limiter=self._one_writer)

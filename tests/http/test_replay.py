@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import uuid
+
 import pytest
 
 from tests.http.asking import Api, message, refused
@@ -135,7 +138,23 @@ def test_a_wrong_query_is_refused(api: Api, run: str, query: str, code: str) -> 
     refused(api.http.get(f"/api/runs/{run}/collaboration/replay?{query}"), 400, code)
 
 
-def test_the_list_of_runs_has_the_newest_first(api: Api, join: Join, run: str) -> None:
+def test_the_list_of_runs_goes_by_what_happened_last(api: Api, join: Join, run: str) -> None:
+    """An old run in which something happens comes to the front; how many there are is told whatever the limit."""
+    one, other = str(uuid.uuid4()), str(uuid.uuid4())
+    for number, each in enumerate((one, other, one)):
+        api.publish(each, message("GRAFT", {"after": "A"}, f"m{number}"))
+        time.sleep(0.002)  # an event's time is in milliseconds
+    answer = api.http.get("/api/runs?limit=2")
+    assert [row["runId"] for row in answer.json()] == [one, other]
+    total = int(answer.headers["x-total-count"])
+    assert total == len(api.http.get("/api/runs?limit=1000").json())
+    join("ann")
+    answer = api.http.get("/api/runs?limit=1")
+    assert [row["runId"] for row in answer.json()] == [run]
+    assert answer.headers["x-total-count"] == str(total + 1)
+
+
+def test_the_list_of_runs_has_who_is_in_them(api: Api, join: Join, run: str) -> None:
     """Runs with events, and those only joined so far; `limit` is kept."""
     ann = join("ann")
     joined = api.http.get("/api/runs").json()[0]

@@ -144,6 +144,7 @@ async def test_an_unknown_run_is_empty_and_stays_unknown(open_any: OpenStore) ->
         assert await store.critical_flags(RUN) == b""
         assert await store.run_state(RUN) == []
         assert await store.runs(limit=10) == []
+        assert await store.run_count() == 0
 
 
 async def test_a_head_says_where_the_log_stands(open_any: OpenStore, clock: HandClock) -> None:
@@ -168,14 +169,16 @@ async def test_a_head_says_when_the_newest_event_was(open_any: OpenStore) -> Non
         assert [run.last_event_at for run in await store.runs(limit=10)] == [1_002]
 
 
-async def test_runs_are_listed_newest_first(open_any: OpenStore) -> None:
-    """The run that was made last stands first, and no more than the limit."""
+async def test_runs_are_listed_by_their_newest_event(open_any: OpenStore) -> None:
+    """The run in which something happened last stands first, and no more than the limit; all of them are counted."""
     async with open_any() as store:
-        await store.append(events(2))
-        await store.append(events(1, run_id=OTHER_RUN))
-        await store.append(events(1))
-        assert [(run.run_id, run.head) for run in await store.runs(limit=10)] == [(OTHER_RUN, 1), (RUN, 3)]
-        assert [run.run_id for run in await store.runs(limit=1)] == [OTHER_RUN]
+        await store.append([event(timestamp=1_000), event(timestamp=1_001)])
+        await store.append([event(timestamp=1_002, run_id=OTHER_RUN)])
+        assert [(run.run_id, run.head) for run in await store.runs(limit=10)] == [(OTHER_RUN, 1), (RUN, 2)]
+        await store.append([event(timestamp=1_003)])
+        assert [(run.run_id, run.head) for run in await store.runs(limit=10)] == [(RUN, 3), (OTHER_RUN, 1)]
+        assert [run.run_id for run in await store.runs(limit=1)] == [RUN]
+        assert await store.run_count() == 2
 
 
 async def test_a_range_is_read_with_its_bounds(open_any: OpenStore) -> None:
