@@ -201,6 +201,40 @@ def test_a_name_and_a_colour_are_chosen_once(people: People, run_id: str) -> Non
     expect(me.locator(".avatar")).to_have_attribute("data-colour", "violet")
 
 
+def test_a_name_that_somebody_else_has_is_pointed_out(people: People, run_id: str) -> None:
+    """The server cannot tell two people of one name apart: who comes second is told so, and may choose another."""
+    first = people("ann").enters(run_id)
+    second = people("ann").enters(run_id)
+    notice = second.page.locator(".notice")
+    expect(notice).to_contain_text("Somebody called “ann” was in this run already")
+    expect(first.page.locator(".notice")).to_have_count(0)
+    second.page.get_by_role("button", name="Choose another name").click()
+    second.page.get_by_label("Name", exact=True).fill("ann from sales")
+    second.page.get_by_role("button", name="Save").click()
+    second.is_shown("Connected")
+    expect(first.page.locator(".people .avatar[title='ann from sales']")).to_be_visible()
+    expect(notice).to_have_count(0)
+
+    third = people("ann").enters(run_id)
+    third.page.get_by_role("button", name="It is me").click()
+    expect(third.page.locator(".notice")).to_have_count(0)
+
+
+def test_ones_own_second_tab_and_ones_own_reload_are_nobody_else(people: People, run_id: str) -> None:
+    """Both go by one name, in one browser: no word of another person, and no second person in the run."""
+    ann, bob = people("ann").enters(run_id), people("bob").enters(run_id)
+    tab = ann.new_tab()
+    tab.goto(f"{ann.url}/runs/{run_id}")
+    for page in (tab, ann.page):
+        page.locator("app-connection-health .status", has_text="Connected").wait_for()
+        page.reload()
+        page.locator("app-connection-health .status", has_text="Connected").wait_for()
+        expect(page.locator(".notice")).to_have_count(0)
+    expect(bob.page.locator(".people .avatar")).to_have_count(1)
+    tab.get_by_role("button", name="Prune PM", exact=True).click()
+    expect(ann.card("PM")).to_have_attribute("data-pruned", "")
+
+
 def test_the_colour_that_somebody_chose_is_seen_by_all(people: People, run_id: str) -> None:
     """Before they point at anything, for who comes later as well, and when it is changed."""
     ann = people("ann", colour="amber").enters(run_id)

@@ -10,6 +10,7 @@ import { COLOURS, hashedColour, nameProblem } from "../state/people.js";
 const IDENTITY = "collabd:identity";
 const TOKEN = "collabd:token";
 const ADMIN_TOKEN = "collabd:admin-token";
+const LEFT = "collabd:left";
 
 /** @typedef {{userId: string, color: string}} Identity */
 
@@ -55,6 +56,25 @@ export function forgetAdminToken() {
     sessionStorage.removeItem(ADMIN_TOKEN);
   } catch {
     // It was in memory only.
+  }
+}
+
+/**
+ * The last page that was left: one is enough for a reload, and for a link that is followed again.
+ * @param {string} mark of a run and a name
+ * @param {number} at milliseconds since 1970
+ */
+export function markLeft(mark, at) {
+  write(() => localStorage, LEFT, JSON.stringify({ mark, at }));
+}
+
+/** @param {string} mark @returns {number} when it was left, milliseconds since 1970; 0: not lately */
+export function leftAt(mark) {
+  try {
+    const left = JSON.parse(read(() => localStorage, LEFT) ?? "null");
+    return left?.mark === mark && typeof left.at === "number" ? left.at : 0;
+  } catch {
+    return 0;
   }
 }
 

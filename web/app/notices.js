@@ -6,10 +6,12 @@
 
 /** @import { CollabdError } from "../js/index.js" */
 
+/** @typedef {"token" | "again" | "lobby" | "name" | "dismiss"} Action */
+
 /**
  * @typedef {object} Notice
  * @property {string} text
- * @property {"token" | "again" | "lobby" | null} action
+ * @property {readonly Action[]} actions
  * @property {boolean} isBad whether work cannot go on
  */
 
@@ -17,21 +19,49 @@
 const GIVEN_UP = {
   unauthorized: {
     text: "This server asks for an access token; yours is missing, wrong or has expired.",
-    action: "token",
+    actions: ["token"],
   },
-  replaced: { text: "This run was opened again elsewhere with the same session, which took over.", action: "again" },
-  ended: { text: "The server ended this session.", action: "again" },
-  forbidden: { text: "You were removed from this run by an operator, or are not allowed in it.", action: "again" },
-  run_not_found: { text: "This run does not exist, or was closed.", action: "lobby" },
-  user_mismatch: { text: "Your access token belongs to another name than the one you chose.", action: "token" },
+  replaced: {
+    text: "This run was opened again elsewhere with the same session, which took over.",
+    actions: ["again"],
+  },
+  ended: { text: "The server ended this session.", actions: ["again"] },
+  forbidden: {
+    text: "You were removed from this run by an operator, or are not allowed in it.",
+    actions: ["again"],
+  },
+  run_not_found: { text: "This run does not exist, or was closed.", actions: ["lobby"] },
+  user_mismatch: { text: "Your access token belongs to another name than the one you chose.", actions: ["token"] },
 };
 
 /** Of problems with which the client goes on trying. @type {Record<string, Omit<Notice, "isBad">>} */
 const TRYING = {
-  no_token: { text: "An access token is needed to come back; what you do meanwhile is kept.", action: "token" },
-  not_collabd: { text: "What answers is no collabd server; a proxy may stand in between. Trying again.", action: null },
-  busy: { text: "The server is restarting or busy. You are reconnected by itself, and nothing is lost.", action: null },
+  no_token: {
+    text: "An access token is needed to come back; what you do meanwhile is kept.",
+    actions: ["token"],
+  },
+  not_collabd: { text: "What answers is no collabd server; a proxy may stand in between. Trying again.", actions: [] },
+  busy: {
+    text: "The server is restarting or busy. You are reconnected by itself, and nothing is lost.",
+    actions: [],
+  },
 };
+
+/** @type {Notice} */
+export const NO_STORAGE = {
+  text: "This browser gives the page no storage: changes that wait to be sent are lost with a reload.",
+  actions: [],
+  isBad: false,
+};
+
+/** @param {string} name @returns {Notice} */
+export function nameTaken(name) {
+  return {
+    text: `Somebody called “${name}” was in this run already, from another browser. Are you both? Else choose another name: what two people do under one name cannot be told apart.`,
+    actions: ["name", "dismiss"],
+    isBad: false,
+  };
+}
 
 /**
  * @param {string} state of the connection
@@ -45,7 +75,7 @@ export function noticeOf(state, problem) {
     return trying === undefined ? null : { ...trying, isBad: false };
   }
   const reason = problem.code === "refused" ? /** @type {any} */ (problem).reason : problem.code;
-  return { ...(GIVEN_UP[reason] ?? { text: problem.message, action: "again" }), isBad: true };
+  return { ...(GIVEN_UP[reason] ?? { text: problem.message, actions: ["again"] }), isBad: true };
 }
 
 /** Why the history was replaced, in words. @type {Record<string, string>} */
