@@ -254,9 +254,27 @@ PANELS: Final = (
     ),
     Panel(
         "Database",
-        "Size on disk, write-ahead log included.",
+        "Size on disk, write-ahead log included; and the log alone, which is begun anew from 4 MiB on.",
         "bytes",
-        (Query(total("orchestrator_database_bytes"), "database"),),
+        (
+            Query(total("orchestrator_database_bytes"), "database"),
+            Query(total("orchestrator_wal_bytes"), "write-ahead log"),
+        ),
+    ),
+    Panel(
+        "Disk",
+        "Room left on the disk of the database.",
+        "bytes",
+        (Query(f"min ({figure('orchestrator_disk_free_bytes')})", "free"),),
+    ),
+    Panel(
+        "Age of the log",
+        "How old the oldest and the newest retained event are.",
+        "s",
+        (
+            Query(f"time() - min ({figure('orchestrator_oldest_event_timestamp_seconds')})", "oldest"),
+            Query(f"time() - max ({figure('orchestrator_newest_event_timestamp_seconds')})", "newest"),
+        ),
     ),
     Panel(
         "CPU",

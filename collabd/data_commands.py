@@ -22,6 +22,7 @@ from collabd import exits
 from collabd.config_file import config_option, find_config
 from collabd.errors import NotDone, ProtocolError
 from collabd.progress import progress_bar
+from collabd.words import count, size
 
 if TYPE_CHECKING:
     from collabd.config import Storage
@@ -67,7 +68,7 @@ def backup(target: Path, config_file: Path | None, data_dir: str | None, as_json
         _print_json({"file": str(target), **_camel(done._asdict()), "seconds": seconds})
     else:
         click.echo(
-            f"{target}: {_count(done.runs, 'run')}, {_count(done.events, 'event')}, {_size(done.database_bytes)},"
+            f"{target}: {count(done.runs, 'run')}, {count(done.events, 'event')}, {size(done.database_bytes)},"
             f" checked, in {seconds:.1f} s"
         )
 
@@ -90,7 +91,7 @@ def restore(file: Path, config_file: Path | None, data_dir: str | None, as_json:
         _print_json({"dataDir": str(target), **_camel(done._asdict())})
     else:
         click.echo(
-            f"{target}: {_count(done.runs, 'run')}, {_count(done.events, 'event')} restored under the new epoch"
+            f"{target}: {count(done.runs, 'run')}, {count(done.events, 'event')} restored under the new epoch"
             f" {done.epoch}; start it with `collabd serve`"
         )
 
@@ -108,7 +109,7 @@ def export_command(config_file: Path | None, data_dir: str | None, runs: tuple[s
     with _output(output) as stream, progress_bar() as progress:
         done = export_runs(source, wanted, stream.write, _now_ms(), progress)
         stream.flush()
-    told = f"{_count(done.runs, 'run')}, {_count(done.events, 'event')}, {_count(done.states, 'kept state')}"
+    told = f"{count(done.runs, 'run')}, {count(done.events, 'event')}, {count(done.states, 'kept state')}"
     click.echo(f"{output or 'exported'}: {told}", err=output is None)
 
 
@@ -131,7 +132,7 @@ def import_command(file: Path, config_file: Path | None, data_dir: str | None, a
     if as_json:
         _print_json({"dataDir": str(storage.data_dir), **_camel(done._asdict())})
     else:
-        told = f"{_count(done.runs, 'run')}, {_count(done.events, 'event')}, {_count(done.states, 'kept state')}"
+        told = f"{count(done.runs, 'run')}, {count(done.events, 'event')}, {count(done.states, 'kept state')}"
         click.echo(f"{storage.data_dir}: imported {told}")
 
 
@@ -186,8 +187,8 @@ def compact(config_file: Path | None, data_dir: str | None, as_json: bool) -> No
         _print_json({"dataDir": str(storage.data_dir), **_camel(done._asdict())})
     else:
         click.echo(
-            f"{storage.data_dir}: {_size(done.bytes_before)} before, {_size(done.bytes_after)} now;"
-            f" {_count(done.trimmed_events, 'event')} trimmed, {_count(done.forgotten_ids, 'old message id')} forgotten"
+            f"{storage.data_dir}: {size(done.bytes_before)} before, {size(done.bytes_after)} now;"
+            f" {count(done.trimmed_events, 'event')} trimmed, {count(done.forgotten_ids, 'old message id')} forgotten"
         )
 
 
@@ -265,13 +266,3 @@ def _camel(values: dict[str, Any]) -> dict[str, Any]:
 
 def _print_json(report: dict[str, Any]) -> None:
     click.echo(json.dumps(report, ensure_ascii=False))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _size(size: int) -> str:
-    return (
-        f"{size:,} B" if size < 10_000 else f"{size / 1000:,.0f} kB" if size < 10_000_000 else f"{size / 1e6:,.1f} MB"
-    )

@@ -25,6 +25,9 @@ COMMIT_S: Final = 0.25
 LOOP_LAG_S: Final = 0.1
 """Of the 99th percentile."""
 
+WAL_BYTES: Final = 64 * 1024 * 1024
+"""Of the write-ahead log, which is begun anew from 4 MiB on unless somebody reads the database without an end."""
+
 COUNTER: Final = "counter"
 GAUGE: Final = "gauge"
 HISTOGRAM: Final = "histogram"
@@ -109,6 +112,20 @@ FIGURES: Final = (
         "orchestrator_storage_available", GAUGE, "0 or 1", "1 while the disk takes writes, 0 while it refuses them."
     ),
     Figure("orchestrator_database_bytes", GAUGE, "bytes", "Size of the database and its write-ahead log on disk."),
+    Figure("orchestrator_wal_bytes", GAUGE, "bytes", "Size of the write-ahead log on disk."),
+    Figure("orchestrator_disk_free_bytes", GAUGE, "bytes", "Room left on the disk of the database."),
+    Figure(
+        "orchestrator_oldest_event_timestamp_seconds",
+        GAUGE,
+        "seconds",
+        "When the oldest retained event came, since 1970; NaN without any.",
+    ),
+    Figure(
+        "orchestrator_newest_event_timestamp_seconds",
+        GAUGE,
+        "seconds",
+        "When the newest retained event came, since 1970; NaN without any.",
+    ),
     Figure(
         "orchestrator_event_loop_lag_seconds",
         HISTOGRAM,

@@ -1,10 +1,9 @@
-"""`collabd top`, `collabd doctor`, `collabd dashboard`: what somebody who runs a server types.
+"""`collabd top`, `doctor`, `status`, `bench`, `dashboard`: what somebody who runs a server types.
 
 Law of this file: arguments in, text out, exit status; the work is in collabd.operating. `collabd.cli` finds the
 commands in `commands`.
 
-Exit status: 0 done, 1 the server could not be asked, 2 wrong usage or configuration; `doctor` besides: 3 degraded,
-4 unhealthy.
+Exit statuses stand in docs/cli.md.
 """
 
 from __future__ import annotations
@@ -12,14 +11,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from collabd import exits
 from collabd.config_file import config_option, find_config
-from collabd.errors import ConfigError
+from collabd.errors import DatabaseUnusable, NotDone
 
 if TYPE_CHECKING:
     from collabd.operating.server import Server
@@ -76,6 +77,25 @@ def top(
 @click.command()
 @_server_options
 @_json_option
+def status(
+    config_file: Path | None, url: str | None, token: str | None, token_file: Path | None, as_json: bool
+) -> None:
+    """Say whether the server runs, and what it keeps: database, write-ahead log, disk, events and their age.
+
+    Without --url also looks into the data directory, so that something is known of a server that does not run. Exit
+    status: 0 running, 3 not running, 1 the server could not be asked, 2 wrong usage.
+    """
+    from collabd.operating.status import in_words, take_status
+
+    server = _server(config_file, url, token, token_file)
+    report = take_status(server, None if url is not None else _own_data(config_file))
+    click.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else in_words(report, time.time()))
+    sys.exit(exits.DONE if report["running"] else exits.ATTENTION)
+
+
+@click.command()
+@_server_options
+@_json_option
 @click.option("--public-url", metavar="URL", help="Where browsers reach the server [default: server.public_url, --url]")
 @click.option("--window", "window_s", type=click.FloatRange(1, 1800), default=300, show_default=True, metavar="SECONDS")
 def doctor(
@@ -101,6 +121,29 @@ def doctor(
 
 
 @click.command()
+@config_option
+@click.option("--data-dir", metavar="DIR", help="Whose disk to measure [default: storage.data_dir]")
+@click.option("--seconds", type=click.FloatRange(0.5, 60), default=3.0, show_default=True, help="Length of each round.")
+@click.option("--members", type=click.IntRange(1, 500), default=50, show_default=True, help="Clients that listen.")
+@_json_option
+def bench(config_file: Path | None, data_dir: str | None, seconds: float, members: int, as_json: bool) -> None:
+    """Measure what this machine and the disk of its data can do, in some seconds.
+
+    Starts a server of its own on a free port, with a database of its own in a directory beside the real one; touches
+    nothing else, and leaves nothing behind.
+    """
+    from collabd.config import load_config
+    from collabd.operating.bench import in_words, measure
+    from collabd.progress import progress_bar
+
+    options = {} if data_dir is None else {"storage.data_dir": data_dir}
+    config = load_config(find_config(config_file), os.environ, options=options)
+    with progress_bar() as progress:
+        report = measure(config.storage.data_dir, seconds, members, progress)
+    click.echo(json.dumps(report, indent=2) if as_json else in_words(report))
+
+
+@click.command()
 def dashboard() -> None:
     """Print the Grafana dashboard, to be imported there."""
     from collabd.dashboard import dashboard_json
@@ -108,7 +151,24 @@ def dashboard() -> None:
     click.echo(dashboard_json(), nl=False)
 
 
-commands: list[click.Command] = [top, doctor, dashboard]
+commands: list[click.Command] = [top, doctor, status, bench, dashboard]
+
+
+def _own_data(config_file: Path | None) -> dict[str, Any] | None:
+    """What lies in the configured data directory, None where this user may not see it. Raises DatabaseUnusable."""
+    from collabd.config import load_config
+    from collabd.store.upkeep import contents
+
+    data_dir = load_config(find_config(config_file), os.environ).storage.data_dir
+    try:
+        return {"directory": str(data_dir), **contents(data_dir)._asdict()}
+    except NotDone:
+        return {"directory": str(data_dir), "epoch": None}
+    except DatabaseUnusable:
+        if os.access(data_dir / "collabd.sqlite3", os.R_OK):
+            raise
+        # Another user's, such as that of a service: what the server says has to do.
+        return None
 
 
 def _server(config_file: Path | None, url: str | None, token: str | None, token_file: Path | None) -> Server:
@@ -123,12 +183,7 @@ def _server(config_file: Path | None, url: str | None, token: str | None, token_
             raise click.BadParameter(f"{token_file} cannot be read, or is empty", param_hint="--token-file")
     if url is not None and token is not None:
         return Server(url, token)
-    try:
-        config = load_config(find_config(config_file), os.environ)
-    except ConfigError as error:
-        for problem in error.problems:
-            click.echo(f"collabd: {problem}", err=True)
-        sys.exit(2)
+    config = load_config(find_config(config_file), os.environ)
     own = own_url(config)
     if token is None and (url is None or url.rstrip("/") == own):
         token = own_token(config)

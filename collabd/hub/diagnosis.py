@@ -20,6 +20,7 @@ from collabd.figures import (
     LOOP_LAG_S,
     QUEUED_CLIENT_MESSAGES,
     RECONNECTIONS_PER_MINUTE,
+    WAL_BYTES,
 )
 from collabd.hub.history import Window, milliseconds
 from collabd.protocol.quality import DEGRADED, HEALTHY, UNHEALTHY
@@ -47,6 +48,7 @@ class Server(NamedTuple):
     connection_limit: int
     public_url: str
     storage_error: str | None
+    wal_bytes: int
     draining: bool
     event_bytes: float
 
@@ -65,6 +67,7 @@ def diagnose(window: Window, overview: Overview, server: Server) -> list[Finding
     """Everything found in a stretch of time that ends now, the worst first."""
     checks = (
         _storage(server),
+        _log_length(server),
         _draining(server),
         _reconnections(window, server),
         _delivery(window, overview, server),
@@ -106,6 +109,17 @@ def _storage(server: Server) -> Iterator[Finding]:
             "The disk refuses writes: persisted events are refused for now, and clients keep them queued.",
             f"The last commit failed: {server.storage_error}.",
             ("Make room on the disk of storage.data_dir, or unlock the database; nothing else is needed.",),
+        )
+
+
+def _log_length(server: Server) -> Iterator[Finding]:
+    if server.wal_bytes > WAL_BYTES:
+        yield Finding(
+            DEGRADED,
+            "wal-long",
+            f"The write-ahead log has grown to {server.wal_bytes >> 20} MiB, more than {WAL_BYTES >> 20} MiB.",
+            "It can only be begun anew when nobody reads the database in one long transaction.",
+            ("Close what has the database open besides collabd (fuser -v shows it); it shrinks by itself then.",),
         )
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import trio
 
+from collabd.errors import StorageUnavailable
 from collabd.hub.diagnosis import Server, diagnose, finding_report, verdict
 from collabd.hub.history import INTERVAL_S
 from collabd.hub.timeline import in_words
 from collabd.hub.watch import take_moment
 from collabd.protocol.quality import DEGRADED, HEALTHY, UNHEALTHY, delivery_rate, health_status
+from collabd.store.interface import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,6 +143,24 @@ def history_report(hub: Hub) -> dict[str, Any]:
     return {"intervalMs": INTERVAL_S * 1000, "samples": steps}
 
 
+async def storage_report(hub: Hub) -> dict[str, Any]:
+    """What the log takes on its disk, and how old it is; times are null where nothing is kept, or cannot be read."""
+    disk, error = hub.store.disk_usage(), hub.committer.storage_error
+    try:
+        span = await hub.store.span()
+    except StorageUnavailable as unreadable:
+        span, error = Span(None, None), error or str(unreadable)
+    return {
+        "epoch": hub.store.epoch,
+        "databaseBytes": disk.database_bytes,
+        "walBytes": disk.wal_bytes,
+        "diskFreeBytes": disk.free_bytes,
+        "oldestEventAt": rfc3339(span.oldest_at),
+        "newestEventAt": rfc3339(span.newest_at),
+        "problem": error,
+    }
+
+
 async def diagnosis_report(hub: Hub, window_ms: int) -> dict[str, Any]:
     """What is wrong and what to try, by the figures of the last `window_ms` milliseconds."""
     now = await take_moment(hub)
@@ -168,6 +188,7 @@ def _server(hub: Hub) -> Server:
         connection_limit=config.limits.connections,
         public_url=config.server.public_url,
         storage_error=hub.committer.storage_error,
+        wal_bytes=hub.store.disk_usage().wal_bytes,
         draining=hub.draining,
         event_bytes=sum(ring.size for ring in rings) / held if held else 0.0,
     )

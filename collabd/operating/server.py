@@ -65,6 +65,11 @@ class Server:
         found: list[dict[str, Any]] = self._admin("/metrics?live=true")
         return found
 
+    def storage(self) -> dict[str, Any]:
+        """What the server's log takes on its disk, and how old it is."""
+        found: dict[str, Any] = self._admin("/storage")
+        return found
+
     def _admin(self, path: str) -> Any:
         """The JSON of an admin route. Raises ServerUnreachable, NotAdmitted, NotCollabd."""
         request = urllib.request.Request(self._base + _ADMIN + path)

@@ -18,6 +18,7 @@ from collabd.hub.reports import (
     run_report,
     session_report,
     sessions_report,
+    storage_report,
     timeline_report,
 )
 from collabd.protocol.names import parse_integer, parse_run_id
@@ -84,6 +85,10 @@ def _add_all_sessions(routes: Blueprint, hub: Hub) -> None:
     @routes.get("/diagnosis")
     async def diagnosis() -> Response:
         return _json(await diagnosis_report(hub, _milliseconds("windowMs", DEFAULT_WINDOW_MS)))
+
+    @routes.get("/storage")
+    async def storage() -> Response:
+        return _json(await storage_report(hub))
 
     @routes.post("/cleanup-stale")
     async def cleanup_stale() -> Response:

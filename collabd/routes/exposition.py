@@ -6,6 +6,7 @@ path nothing but integers, and no series has a `_created` twin.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
@@ -16,12 +17,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from collabd import __version__
-from collabd.errors import ERROR_TABLE
+from collabd.errors import ERROR_TABLE, StorageUnavailable
 from collabd.figures import BY_NAME
 from collabd.hub.overview import TRANSPORTS, Overview, take_overview
 from collabd.hub.receive import CURSOR_MOVE
 from collabd.metrics import LIMITS, OTHER, POLLING_STOPPED, Histogram
 from collabd.protocol.close_codes import CLOSE_CODES, close_class
+from collabd.store.interface import Span
 
 if TYPE_CHECKING:
     from collabd.hub.hub import Hub
@@ -43,6 +45,7 @@ class Exposition:
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The figures in the text format that an Accept header asks for, and its content type."""
         self._collector.overview = await take_overview(self._hub)
+        self._collector.span = await _span(self._hub)
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
@@ -53,6 +56,7 @@ class HubCollector(Collector):
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.overview: Overview | None = None
+        self.span = Span(None, None)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: names are known, and registering must not look at the hub."""
@@ -99,8 +103,25 @@ class HubCollector(Collector):
         hub = self._hub
         yield _gauge("orchestrator_log_head", max((run.ring.head for run in hub.runs.values()), default=0))
         yield _gauge("orchestrator_storage_available", 0 if hub.committer.storage_error else 1)
-        yield _gauge("orchestrator_database_bytes", hub.store.size_bytes())
+        disk = hub.store.disk_usage()
+        yield _gauge("orchestrator_database_bytes", disk.database_bytes + disk.wal_bytes)
+        yield _gauge("orchestrator_wal_bytes", disk.wal_bytes)
+        yield _gauge("orchestrator_disk_free_bytes", disk.free_bytes)
+        yield _gauge("orchestrator_oldest_event_timestamp_seconds", _seconds(self.span.oldest_at))
+        yield _gauge("orchestrator_newest_event_timestamp_seconds", _seconds(self.span.newest_at))
         yield _gauge("orchestrator_build_info", {__version__: 1})
+
+
+async def _span(hub: Hub) -> Span:
+    try:
+        return await hub.store.span()
+    except StorageUnavailable:
+        # A disk that cannot be read is told by other figures; a scrape that fails would take those away too.
+        return Span(None, None)
+
+
+def _seconds(milliseconds: int | None) -> float:
+    return math.nan if milliseconds is None else milliseconds / 1000
 
 
 _Values = float | Mapping[str, float]

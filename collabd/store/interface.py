@@ -88,6 +88,21 @@ class EventPage(msgspec.Struct, frozen=True):
     complete: bool = True
 
 
+class DiskUsage(msgspec.Struct, frozen=True):
+    """What the log takes on its disk and what is left there (bytes); all 0 where there is no disk."""
+
+    database_bytes: int
+    wal_bytes: int
+    free_bytes: int
+
+
+class Span(msgspec.Struct, frozen=True):
+    """When the first and the last of all retained events were committed (milliseconds since 1970), None without any."""
+
+    oldest_at: int | None
+    newest_at: int | None
+
+
 class Store(Protocol):
     """A durable, ordered log of events per run. All methods are called from the Trio thread."""
 
@@ -95,8 +110,11 @@ class Store(Protocol):
     def epoch(self) -> str:
         """The name of the history that all numbers of this store belong to (docs/protocol.md, "epoch")."""
 
-    def size_bytes(self) -> int:
-        """What the log takes on disk (bytes), 0 where there is no disk."""
+    def disk_usage(self) -> DiskUsage:
+        """What the log takes on disk."""
+
+    async def span(self) -> Span:
+        """How old what is retained is. Raises StorageUnavailable."""
 
     async def probe(self) -> None:
         """Return when whoever writes the log has an answer to give, after the commits that wait before it.

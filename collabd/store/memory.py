@@ -14,7 +14,7 @@ from typing import NamedTuple
 import trio
 
 from collabd.auth import Revocation
-from collabd.store.interface import AppendResult, EventPage, NewEvent, RunHead, StoredEvent
+from collabd.store.interface import AppendResult, DiskUsage, EventPage, NewEvent, RunHead, Span, StoredEvent
 from collabd.store.plan import FreshEvent, Head, KnownMessage, plan_commit, trimmed_to
 from collabd.store.rows import message_key
 
@@ -78,9 +78,15 @@ class MemoryStore:
         """Store.epoch."""
         return self._epoch
 
-    def size_bytes(self) -> int:
-        """Store.size_bytes."""
-        return 0
+    def disk_usage(self) -> DiskUsage:
+        """Store.disk_usage."""
+        return DiskUsage(0, 0, 0)
+
+    async def span(self) -> Span:
+        """Store.span."""
+        await trio.lowlevel.checkpoint()
+        times = [event.timestamp for run in self._runs.values() for event in run.log.values()]
+        return Span(min(times, default=None), max(times, default=None))
 
     async def append(self, events: Sequence[NewEvent]) -> AppendResult:
         """Store.append."""

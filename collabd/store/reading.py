@@ -15,7 +15,7 @@ import msgspec
 from collabd.auth import Revocation
 from collabd.errors import DamagedEvent
 from collabd.store.faults import is_damage, read_error
-from collabd.store.interface import EventPage, RunHead, StoredEvent
+from collabd.store.interface import EventPage, RunHead, Span, StoredEvent
 from collabd.store.rows import EVENT_AS_JSON, decode_events
 
 UNREADABLE: Final = (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError)
@@ -178,6 +178,13 @@ def read_revocations(connection: sqlite3.Connection) -> list[Revocation]:
     """Store.revocations."""
     rows = _rows(connection, "SELECT json_group_array(json_array(kind, name, revoked_at)) FROM revoked_tokens", ())
     return msgspec.json.decode(rows, type=list[Revocation])
+
+
+def read_span(connection: sqlite3.Connection) -> Span:
+    """Store.span: by position, which every row has an index for."""
+    one = f"SELECT timestamp FROM {_MESSAGES} ORDER BY position"
+    row = _rows(connection, f"SELECT json_array(({one} LIMIT 1), ({one} DESC LIMIT 1))", ())
+    return Span(*msgspec.json.decode(row, type=tuple[int | None, int | None]))
 
 
 def _run_heads(rows: bytes) -> list[RunHead]:

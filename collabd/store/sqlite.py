@@ -22,7 +22,7 @@ from collabd.auth import Revocation
 from collabd.errors import StorageFailed, StorageUnavailable
 from collabd.store import reading
 from collabd.store.faults import name_of, passing_fault, read_error
-from collabd.store.interface import AppendResult, EventPage, NewEvent, RunHead, StoredEvent
+from collabd.store.interface import AppendResult, DiskUsage, EventPage, NewEvent, RunHead, Span, StoredEvent
 from collabd.store.journal import Limits, append, keep_revocation
 from collabd.store.opening import (
     WAL_LIMIT_BYTES,
@@ -31,6 +31,7 @@ from collabd.store.opening import (
     close_database,
     open_database,
     open_reader,
+    size_of,
     wal_path,
 )
 
@@ -97,13 +98,18 @@ class SqliteStore:
         """Store.epoch."""
         return self._database.epoch
 
-    def size_bytes(self) -> int:
-        """Store.size_bytes: the database and its write-ahead log."""
-        size = 0
-        for file in self._files:
-            with suppress(OSError):
-                size += os.stat(file).st_size
-        return size
+    def disk_usage(self) -> DiskUsage:
+        """Store.disk_usage."""
+        database, wal = (size_of(Path(file)) for file in self._files)
+        free = 0
+        with suppress(OSError):
+            disk = os.statvfs(self._files[0])
+            free = disk.f_bavail * disk.f_frsize
+        return DiskUsage(database, wal, free)
+
+    async def span(self) -> Span:
+        """Store.span."""
+        return await self._read(reading.read_span)
 
     async def probe(self) -> None:
         """Store.probe."""

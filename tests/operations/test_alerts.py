@@ -80,6 +80,7 @@ CASES: dict[str, tuple[Series, Series]] = {
         measured("orchestrator_event_loop_lag_seconds", 991, 9, 0.1),
     ),
     "CollabdStorageRefused": (level("orchestrator_storage_available", 0), level("orchestrator_storage_available", 1)),
+    "CollabdWalLong": (level("orchestrator_wal_bytes", 67108865), level("orchestrator_wal_bytes", 67108864)),
     "CollabdNoScrape": (level("up", 0, 'job="collabd"'), level("up", 1, 'job="collabd"')),
 }
 
@@ -176,6 +177,7 @@ def test_alerts_name_only_figures_that_exist() -> None:
         ("CollabdClientQueuesLong", figures.QUEUED_CLIENT_MESSAGES),
         ("CollabdCommitsSlow", figures.COMMIT_S),
         ("CollabdEventLoopLate", figures.LOOP_LAG_S),
+        ("CollabdWalLong", figures.WAL_BYTES),
     ],
 )
 def test_alerts_and_doctor_have_the_same_thresholds(name: str, threshold: float) -> None:

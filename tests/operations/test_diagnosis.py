@@ -23,7 +23,7 @@ CALM = Overview(
     outbox_bytes=0,
     backlogged_sessions=0,
 )
-SERVER = Server(10, 1 << 20, 10_000, "", None, False, 100.0)
+SERVER = Server(10, 1 << 20, 10_000, "", None, 0, False, 100.0)
 
 
 def found(
@@ -114,6 +114,12 @@ def test_a_calm_server_is_healthy() -> None:
             "UNHEALTHY",
             {},
             {"server": {"storage_error": "disk full"}},
+        ),
+        (
+            "wal-long",
+            "DEGRADED",
+            {"server": {"wal_bytes": 64 << 20}},
+            {"server": {"wal_bytes": (64 << 20) + 1}},
         ),
     ],
 )
