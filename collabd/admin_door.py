@@ -41,6 +41,10 @@ class AdminDoor:
         self._free_bind = is_loopback(server.bind) and not server.public_url and not server.trusted_proxies
         self._tokens_have_roles = config.auth.mode != "open"
 
+    def replace_token(self, token: str) -> None:
+        """Let operators in by another token from now on."""
+        self._token = token
+
     def check(self, headers: Mapping[str, str], address: str) -> None:
         """Let the caller pass or raise ProtocolError (unauthorized, without hints; forbidden for other roles)."""
         scheme, _, given = headers.get("authorization", "").partition(" ")

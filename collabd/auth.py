@@ -5,9 +5,13 @@ In open mode clients name themselves (docs/protocol.md, "Words"): only for loopb
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from collabd.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collabd.config import Auth
 
 ALL_RUNS: Final = frozenset({"*"})
 
@@ -56,6 +60,9 @@ class Authenticator(Protocol):
     def revoke(self, revocation: Revocation) -> None:
         """Refuse these tokens from now on."""
 
+    def replace_keys(self, auth: Auth, keys: Iterable[Any]) -> None:
+        """Check tokens by other keys and claims from now on; identities that were given out stay good."""
+
 
 class OpenDoor:
     """Open mode: no tokens are asked for, and none is looked at."""
@@ -70,6 +77,9 @@ class OpenDoor:
     def revoke(self, revocation: Revocation) -> None:
         """There is nothing to revoke. Raises ProtocolError, lest somebody believes that there was."""
         raise ProtocolError("invalid_parameter", 'in auth.mode "open" there are no tokens to revoke')
+
+    def replace_keys(self, auth: Auth, keys: Iterable[Any]) -> None:
+        """There are none."""
 
 
 def unauthorized() -> ProtocolError:

@@ -78,10 +78,12 @@ def cli() -> None:
 def serve(config_file: Path | None, bind: str | None, data_dir: str | None) -> NoReturn:
     """Run the daemon until SIGTERM or Ctrl-C."""
     options = {"server.bind": bind, "storage.data_dir": data_dir}
-    config = _load(find_config(config_file), {name: text for name, text in options.items() if text is not None})
+    given = {name: text for name, text in options.items() if text is not None}
+    path = find_config(config_file)
+    config = _load(path, given)
     from collabd.daemon import run_daemon
 
-    sys.exit(run_daemon(config))
+    sys.exit(run_daemon(config, lambda: _load(path, given)))
 
 
 @cli.command("check-config")

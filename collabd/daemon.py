@@ -19,7 +19,7 @@ import resource
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -42,6 +42,7 @@ from collabd.routes.app import make_app
 from collabd.service.activation import Handed, address_of, most_open_bind, take_sockets
 from collabd.service.beat import status_of, telling
 from collabd.service.notify import find_manager, this_process
+from collabd.service.reload import Running, load_certificate, reload
 from collabd.store.sqlite import open_store
 
 logger = logging.getLogger("collabd.daemon")
@@ -53,8 +54,8 @@ _HTTP_GRACE_S: Final = 1.0
 _GREETING_GRACE_S: Final = 1.0
 
 
-def run_daemon(config: Config) -> int:
-    """Run until SIGTERM or Ctrl-C; answers the exit status.
+def run_daemon(config: Config, load: Callable[[], Config]) -> int:
+    """Run until SIGTERM or Ctrl-C; answers the exit status. `load` reads the configuration anew, at each SIGHUP.
 
     0: stopped. 1: failed, and another start may help. 2: only the operator can help (docs/operations.md).
     """
@@ -65,17 +66,19 @@ def run_daemon(config: Config) -> int:
     _raise_descriptor_limit()
     status = 0
     try:
-        trio.run(serve, config, strict_exception_groups=True)
+        trio.run(serve, config, load, strict_exception_groups=True)
     except* (CollabdError, OSError) as group:
         status = 2 if _say(group) else 1
     return status
 
 
-async def serve(config: Config) -> None:
-    """Open, serve, drain and close. Raises what run_daemon turns into an exit status."""
+async def serve(config: Config, load: Callable[[], Config]) -> None:
+    """Open, serve, reload, drain and close. Raises what run_daemon turns into an exit status."""
     manager = find_manager(os.environ, this_process())
     handed = take_sockets(os.environ, this_process())
     config = _reached_by(config, handed)
+    for each in handed:
+        logger.info("listening on %s, from the service manager (%s)", each.address, each.name)
     listeners = [SocketListener(each.sock) for each in handed] if handed else await _listen(config)
     tls = _tls_context(config)
     async with open_hub(config) as hub:
@@ -87,23 +90,25 @@ async def serve(config: Config) -> None:
             max_head_bytes=config.limits.request_head_max_bytes,
         )
         gateway = Gateway(hub, http, tls)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        running = Running(hub, door, http, tls)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with _accepting(gateway, listeners) as acceptor, telling(manager, hub):
                 _say_ready(listeners, tls is not None)
                 manager.ready(status_of(hub))
-                await anext(signals)
+                while await anext(signals) == signal.SIGHUP:
+                    manager.reloading()
+                    outcome = await reload(running, lambda: _reached_by(load(), handed))
+                    manager.ready(f"{status_of(hub)}; {outcome}")
                 logger.info("stopping: draining %d connections", hub.connection_count)
                 manager.stopping(f"stopping: asking {hub.connection_count} sessions to come back")
                 if handed:
                     await _leave_the_rest_waiting(acceptor, gateway)
-                await _stop(hub, http, signals, config.server.drain_timeout_s)
+                await _stop(hub, http, signals, hub.config.server.drain_timeout_s)
     logger.info("stopped")
 
 
 def _reached_by(config: Config, handed: list[Handed]) -> Config:
     """The configuration with server.bind as the sockets that were handed over have it. Raises ConfigError."""
-    for each in handed:
-        logger.info("listening on %s, from the service manager (%s)", each.address, each.name)
     bind = most_open_bind(handed)
     if bind is None or bind == config.server.bind:
         return config
@@ -205,7 +210,9 @@ async def _stop(hub: Hub, http: HttpServer, signals: AsyncIterator[int], timeout
 
 
 async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    async for _ in signals:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            continue
         logger.warning("second signal: stopping at once")
         scope.cancel()
 
@@ -232,15 +239,11 @@ async def _listen(config: Config) -> list[SocketListener]:
 
 
 def _tls_context(config: Config) -> ssl.SSLContext | None:
-    server = config.server
-    if server.tls_certificate is None:
+    if config.server.tls_certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(server.tls_certificate, server.tls_private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"server.tls_certificate, server.tls_private_key: cannot be used: {error}"]) from error
+    load_certificate(context, config)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
 

@@ -62,13 +62,17 @@ class TokenDoor:
     """Token mode: lets in whom a good token names. `now_ms` gives milliseconds since 1970."""
 
     def __init__(self, auth: Auth, keys: Iterable[Key], *, now_ms: Callable[[], int]) -> None:
-        self._auth = auth
-        self._keys = list(keys)
         self._now_ms = now_ms
-        self._leeway_ms = round(auth.leeway_s * 1000)
-        self._known: dict[bytes, Identity] = {}
+        self.replace_keys(auth, keys)
         self._revoked_users: dict[str, int] = {}
         self._revoked_tokens: set[str] = set()
+
+    def replace_keys(self, auth: Auth, keys: Iterable[Key]) -> None:
+        """Check tokens by other keys and claims from now on; identities that were given out stay good."""
+        self._auth = auth
+        self._keys = list(keys)
+        self._leeway_ms = round(auth.leeway_s * 1000)
+        self._known: dict[bytes, Identity] = {}
 
     def authenticate(self, token: str | None) -> Identity:
         """Who the token names. Raises ProtocolError (unauthorized)."""

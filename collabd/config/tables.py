@@ -61,7 +61,7 @@ def handed_secrets(environ: Mapping[str, str], given: Mapping[str, object]) -> d
     if not any(given.get(name) for name in tls):
         wanted |= tls
     files = {name: Path(directory) / file for name, file in wanted.items() if not given.get(name)}
-    return {name: file for name, file in files.items() if file.exists()}
+    return {name: file for name, file in files.items() if os.path.exists(file)}
 
 
 def parse_address(text: str) -> tuple[str, int]:

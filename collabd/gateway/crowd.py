@@ -12,9 +12,9 @@ from collabd.protocol.addresses import counted_as
 
 
 class Crowd:
-    """Open sockets by peer address: at most `most` each (0: any number), but for peers that `is_exempt` names."""
+    """Open sockets by peer address: at most `most()` each (0: any number), but for peers that `is_exempt` names."""
 
-    def __init__(self, most: int, is_exempt: Callable[[str], bool]) -> None:
+    def __init__(self, most: Callable[[], int], is_exempt: Callable[[str], bool]) -> None:
         self._most = most
         self._is_exempt = is_exempt
         self._open: dict[str, int] = {}
@@ -22,13 +22,14 @@ class Crowd:
     @contextmanager
     def joined(self, address: str) -> Iterator[bool]:
         """Count a socket of this peer for the length of the block; False where it is one too many."""
-        if not self._most or self._is_exempt(address):
+        most = self._most()
+        if not most or self._is_exempt(address):
             yield True
             return
         peer = counted_as(address)
         count = self._open[peer] = self._open.get(peer, 0) + 1
         try:
-            yield count <= self._most
+            yield count <= most
         finally:
             if self._open[peer] == 1:
                 del self._open[peer]

@@ -169,6 +169,11 @@ class HttpServer:
         self._streams: set[GuardedStream] = set()
         self._stream_ended = trio.Event()
 
+    def reconfigure(self, *, write_timeout_s: float, max_head_bytes: int) -> None:
+        """Hold connections that come from now on to other limits."""
+        self._write_timeout_s = write_timeout_s
+        self._config.h11_max_incomplete_size = max_head_bytes
+
     async def serve(
         self,
         stream: trio.abc.Stream,

@@ -49,7 +49,7 @@ class Gateway:
         self._scheme = "http" if tls is None else "https"
         self._prefix = unquote(self._config.server.path_prefix)
         self._limited = hub.counters.limited
-        self._crowd = Crowd(hub.config.limits.sockets_per_address, self._has_no_address_of_its_own)
+        self._crowd = Crowd(lambda: hub.config.limits.sockets_per_address, self._has_no_address_of_its_own)
         self._greeting = 0
         self._greeted = trio.Event()
 

@@ -34,6 +34,7 @@ class Connection:
     """One WebSocket of a session. `position` is the last sequence number handed to its outbox."""
 
     __slots__ = (
+        "address",
         "catching_up",
         "client_pings",
         "close_code",
@@ -69,6 +70,7 @@ class Connection:
         self.send = link.send
         self.order = SenderOrder()
         self.rates: Rates | None = None
+        self.address = ""
         self.strikes = 0
         self.is_viewer = False
         self.stage = Stage.NEWCOMER

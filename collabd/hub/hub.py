@@ -142,6 +142,15 @@ class Hub:
             self.everyone_left.set()
             self.everyone_left = trio.Event()
 
+    def reconfigure(self, config: Config) -> None:
+        """Take over what may change while runs are open (service/reload.py says what that is)."""
+        self.config = config
+        self.rate_limits.change(config.limits)
+        for run in self.runs.values():
+            for session in run.attendance.sessions():
+                if session.connection is not None:
+                    session.connection.rates = self.rate_limits.of_session(session.connection.address)
+
     def new_session_id(self) -> str:
         """An unguessable id."""
         return secrets.token_urlsafe(18)

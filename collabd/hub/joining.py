@@ -88,6 +88,7 @@ def join(hub: Hub, admitted: Admitted, link: Link, preface: bytes) -> Connection
         session.health.note(hub.now_ms(), "joined", "websocket")
     connection = run.attach(session, link, request.position, preface)
     hub.credentials.stand_on(connection, admitted.identity)
+    connection.address = admitted.address
     connection.rates = hub.rate_limits.of_session(admitted.address)
     return connection
 

@@ -26,8 +26,12 @@ class RateLimits:
     """The rate limits of one hub."""
 
     def __init__(self, limits: Limits, counters: Counters) -> None:
-        self._limits = limits
         self._counters = counters
+        self.change(limits)
+
+    def change(self, limits: Limits) -> None:
+        """Hold everybody to these limits from now on, with full buckets; sessions have to be given theirs anew."""
+        self._limits = limits
         self._publishers: Remembered[tuple[str, str], list[Allowance]] = Remembered(self._of_one_sender, _REMEMBERED)
         self._messages: Remembered[str, TokenBucket] = Remembered(
             lambda now: TokenBucket(limits.messages_per_second_per_address, limits.message_burst_per_address, now),

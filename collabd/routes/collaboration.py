@@ -18,22 +18,13 @@ from collabd.routes.answers import json_response
 from collabd.routes.callers import caller_of
 
 if TYPE_CHECKING:
+    from collabd.config import Config
     from collabd.hub.hub import Hub
 
 
 def collaboration_routes(hub: Hub) -> Blueprint:
     """The routes that clients use."""
     routes = Blueprint("collaboration", __name__)
-    client = hub.config.client
-    client_config = msgspec.json.encode(
-        {
-            "maxReconnectAttempts": client.max_reconnect_attempts,
-            "pollingIntervalMs": client.polling_interval_ms,
-            "messageRetryLimit": client.message_retry_limit,
-            "heartbeatIntervalMs": round(hub.config.websocket.heartbeat_interval_s * 1000),
-            "maxMessageBytes": hub.config.websocket.max_message_bytes,
-        }
-    )
 
     @routes.get("/api/runs/<run_id>/collaboration/poll")
     async def poll_route(run_id: str) -> Response:
@@ -57,6 +48,20 @@ def collaboration_routes(hub: Hub) -> Blueprint:
 
     @routes.get("/api/client-config")
     async def client_config_route() -> Response:
-        return json_response(client_config)
+        return json_response(_client_config(hub.config))
 
     return routes
+
+
+def _client_config(config: Config) -> bytes:
+    """What clients are told to do, as it is now: a reload may change it."""
+    client = config.client
+    return msgspec.json.encode(
+        {
+            "maxReconnectAttempts": client.max_reconnect_attempts,
+            "pollingIntervalMs": client.polling_interval_ms,
+            "messageRetryLimit": client.message_retry_limit,
+            "heartbeatIntervalMs": round(config.websocket.heartbeat_interval_s * 1000),
+            "maxMessageBytes": config.websocket.max_message_bytes,
+        }
+    )

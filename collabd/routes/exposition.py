@@ -7,6 +7,7 @@ path nothing but integers, and no series has a `_created` twin.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
@@ -40,7 +41,7 @@ class Exposition:
         self._registry = registry or CollectorRegistry()
         self._collector = HubCollector(hub)
         self._registry.register(self._collector)
-        ProcessCollector(registry=self._registry)
+        _Process(registry=self._registry)
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The figures in the text format that an Accept header asks for, and its content type."""
@@ -48,6 +49,13 @@ class Exposition:
         self._collector.span = await _span(self._hub)
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+
+class _Process(ProcessCollector):
+    """The figures of the process, without /proc/stat: in a sandbox (ProcSubset=pid) it is not there."""
+
+    def _boot_time(self) -> float:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class HubCollector(Collector):

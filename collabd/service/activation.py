@@ -74,9 +74,11 @@ def address_of(sock: socket.socket) -> str:
 
 
 def most_open_bind(sockets: list[Handed]) -> str | None:
-    """What server.bind would have to be for sockets like these, the one that reaches furthest; None without TCP.
+    """What server.bind would have to be for sockets like these, the one that reaches furthest; None without any.
 
     Who may come in without a token is decided by where the daemon is reached from, and here that is not server.bind.
     """
-    addresses = [handed.address for handed in sockets if handed.sock.family != socket.AF_UNIX]
-    return next((address for address in addresses if not is_loopback(address)), next(iter(addresses), None))
+    over_tcp = [handed.address for handed in sockets if handed.sock.family != socket.AF_UNIX]
+    by_path = [handed.address for handed in sockets if handed.address.startswith("unix:/")]
+    beyond = [address for address in over_tcp if not is_loopback(address)]
+    return next(iter([*beyond, *over_tcp, *by_path]), None)

@@ -122,9 +122,9 @@ async def test_a_head_that_is_too_large_is_refused(autojump_clock: MockClock) ->
 
 def test_a_crowd_that_went_leaves_nothing() -> None:
     """Also when it was too large."""
-    crowd = Crowd(1, lambda peer: peer == "127.0.0.1")
+    crowd = Crowd(lambda: 1, lambda peer: peer == "127.0.0.1")
     with crowd.joined(FAR) as first, crowd.joined(FAR) as second, crowd.joined("127.0.0.1") as exempt:
         assert (first, second, exempt) == (True, False, True)
     assert crowd._open == {}
-    with Crowd(0, lambda peer: False).joined(FAR) as any_number:
+    with Crowd(lambda: 0, lambda peer: False).joined(FAR) as any_number:
         assert any_number

@@ -132,14 +132,14 @@ def test_the_daemon_serves_on_the_sockets_it_was_handed(tmp_path: Path, tcp: soc
                     client.connect(str(tmp_path / "collabd.sock"))
                     client.sendall(b"GET /actuator/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                     assert client.recv(15) == b"HTTP/1.1 200 \r\n"
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/actuator/health", timeout=20) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/actuator/health", timeout=90) as answer:
                     assert answer.status == 200
                 process.terminate()
-                assert process.wait(20) == 0
+                assert process.wait(90) == 0
             finally:
                 process.kill()
                 early.close()
-        late = socket.create_connection(("127.0.0.1", port), timeout=20)
+        late = socket.create_connection(("127.0.0.1", port), timeout=90)
         late.close()
 
 
@@ -147,7 +147,7 @@ def test_the_daemon_serves_on_the_sockets_it_was_handed(tmp_path: Path, tcp: soc
 def test_a_socket_that_reaches_beyond_this_machine_is_held_to_the_rules_of_bind(tmp_path: Path) -> None:
     """Open mode behind it is refused, with exit status 2, though server.bind is loopback."""
     with socket.create_server(("0.0.0.0", 0)) as everywhere, started(tmp_path, everywhere) as process:
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=90)
         assert process.returncode == 2
         assert "socket from the service manager" in said
         assert "auth.allow_open" in said
@@ -158,6 +158,6 @@ def test_a_socket_that_does_not_listen_is_refused_in_words(tmp_path: Path) -> No
     """Accept=yes in the unit, say."""
     ours, theirs = socket.socketpair()
     with ours, theirs, started(tmp_path, theirs) as process:
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=90)
         assert process.returncode == 2
         assert "Accept=no" in said

@@ -142,7 +142,7 @@ def become_daemon(channel: socket.socket, output: int, asked: dict[str, Any]) ->
         config = load_config(None, environment, options=options)
         if asked["failpoint"] is not None:
             arm(*asked["failpoint"])
-        status = run_daemon(config)
+        status = run_daemon(config, lambda: config)
     except BaseException:
         traceback.print_exc()
         raise

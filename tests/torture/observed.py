@@ -14,6 +14,7 @@ import json
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -53,9 +54,9 @@ def main() -> None:
     """Start the daemon as the command line says."""
     serve = daemon.serve
 
-    async def observed_serve(config: Config) -> None:
+    async def observed_serve(config: Config, load: Callable[[], Config]) -> None:
         threading.Thread(target=_listen, args=(trio.lowlevel.current_trio_token(),), daemon=True).start()
-        await serve(config)
+        await serve(config, load)
 
     daemon.serve = observed_serve
     cli.main()
