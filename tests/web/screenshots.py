@@ -10,6 +10,8 @@ Law of this file: it makes pictures; whether they are good is judged by who look
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -74,6 +76,11 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(600)
 
 
+NARROW: Final[dict[str, Any]] = {**PHONE, "viewport": {"width": 320, "height": 640}}
+SELDOM: Final = "7d1b0c9a-1111-4222-8333-944455566677"
+"""The run of what is seldom seen."""
+
+
 class Album:
     """Where pictures go."""
 
@@ -114,6 +121,64 @@ class Album:
         page.goto(f"{self.daemon.url}/runs/nonsense")
         self.take(page, f"no-run-{look}")
         ann.context.close()
+
+    def seldom_seen(self, look: str, options: dict[str, Any]) -> None:
+        """Names and notes of all kinds, work that waits or was refused, a server that is gone, who comes first."""
+        odd = ["W" * 255, "<b>Zoë</b> 👩‍🚀", "مرحبا بالعالم", "שלום ‮abc"]
+        for user in odd:
+            publish(self.daemon, SELDOM, user, "FLAG", {"stepId": "PM", "note": f"{user} — {'long note ' * 20}"})
+            publish(self.daemon, SELDOM, user, "GRAFT", {"after": "DEVELOPER", "agentName": user})
+        new = Person(self.browser, self.daemon.url, "", identity=False, **options)
+        new.page.goto(f"{self.daemon.url}/runs/{SELDOM}")
+        new.page.get_by_role("button", name="Join", exact=True).click()
+        self.take(new.page, f"first-{look}")
+        new.context.close()
+        others = [Person(self.browser, self.daemon.url, name, colour="pink", **options) for name in odd]
+        for other in others:
+            other.enters(SELDOM)
+            other.looks_at("PM")
+        ann = Person(self.browser, self.daemon.url, "Ann Lee", colour="indigo", **options)
+        refused = json.dumps({"code": "forbidden", "message": "a viewer may look and not change", "retryable": False})
+        ann.page.route_web_socket(
+            re.compile("/ws/"), lambda socket: self._refusing(socket, refused)
+        )
+        ann.enters(SELDOM)
+        ann.prunes("REVIEWER")
+        ann.page.locator("run-feed .own .why", has_text="viewer").wait_for()
+        self.take(ann.page, f"refused-{look}", whole="narrow" in look)
+        ann.page.evaluate("document.querySelector('run-feed').scrollIntoView()")
+        self.take(ann.page, f"refused-feed-{look}")
+        ann.page.goto(self.daemon.url)
+        ann.page.get_by_role("link", name=SELDOM).wait_for()
+        self.take(ann.page, f"odd-lobby-{look}")
+        ann.page.goto(f"{self.daemon.url}/admin")
+        ann.page.locator("data-table .open").first.wait_for()
+        self.take(ann.page, f"odd-console-{look}", whole=True)
+        for other in others:
+            other.context.close()
+        ann.page.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
+        for path, name in [("", "lobby"), (f"runs/{SELDOM}", "run"), ("admin", "console")]:
+            ann.page.route("**/api/**", lambda route: route.abort())
+            ann.page.goto(f"{self.daemon.url}/{path}")
+            if name == "run":
+                ann.is_shown("Disconnected")
+                ann.prunes("TESTER")
+            self.take(ann.page, f"gone-{name}-{look}")
+        ann.context.close()
+
+    @staticmethod
+    def _refusing(socket: Any, refusal: str) -> None:
+        server = socket.connect_to_server()
+
+        def say(message: str) -> None:
+            frame = json.loads(message)
+            if frame["eventType"] == "PRUNE":
+                data = {**json.loads(refusal), "clientMessageId": frame["clientMessageId"]}
+                socket.send(json.dumps({"eventType": "ERROR", "data": data}))
+            else:
+                server.send(message)
+
+        socket.on_message(say)
 
     def for_the_readme(self) -> None:
         """The few that show the product, smaller."""
@@ -159,6 +224,8 @@ def main() -> None:
         for scheme in ("light", "dark"):
             album.all_pages(f"desktop-{scheme}", {**DESKTOP, "color_scheme": scheme})
             album.all_pages(f"phone-{scheme}", {**PHONE, "color_scheme": scheme})
+        album.seldom_seen("desktop-dark", {**DESKTOP, "color_scheme": "dark"})
+        album.seldom_seen("narrow-light", {**NARROW, "color_scheme": "light"})
         browser.close()
 
 

@@ -86,7 +86,7 @@ def test_many_sessions_are_sorted_filtered_and_drawn_as_far_as_seen(
     expect(page.locator(".tables .nothing:visible")).to_be_visible()
     runs = page.locator("data-table[aria-label='Runs with people in them'] tr[data-row]").filter(has_text=run_id)
     expect(runs).to_contain_text("200")
-    page.get_by_role("button", name="Forget those gone for over an hour").click()
+    page.get_by_role("button", name="Forget those gone for an hour").click()
     expect(page.locator(".toast")).to_have_text("0 sessions were forgotten.")
 
 
@@ -144,8 +144,8 @@ def test_a_console_whose_server_is_gone_says_so_and_recovers(people: People, tmp
         expect(operator.page.get_by_text("Nobody is connected.")).to_be_visible()
         server.dies()
         notice = operator.page.locator(".notices")
-        expect(notice).to_contain_text("what is shown is from before", timeout=15_000)
+        expect(notice).to_contain_text("what is shown is from before", timeout=60_000)
         server.rises()
-        expect(notice).to_be_empty(timeout=15_000)
+        expect(notice).to_be_empty(timeout=60_000)
     finally:
         server.dies()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, WebSocketRoute, expect
 
 from tests.support.daemon import Daemon
+from tests.web.accessibility import violations
 from tests.web.browsers import Person, soon
 from tests.web.conftest import People
 from tests.web.faults import Phoenix, fault_proxy
@@ -161,6 +163,47 @@ def test_a_history_that_was_replaced_is_told_and_shown(people: People, tmp_path:
         server.dies()
 
 
+def test_pages_that_load_while_the_server_is_gone_say_so_and_recover(
+    people: People, daemon: Daemon, run_id: str
+) -> None:
+    """The page is there and nothing answers it: each says what is the matter; work waits, and all comes by itself."""
+    ann = shaken(people, "ann", daemon.url)
+    bob = people("bob").enters(run_id)
+    bob.prunes("PM")
+    expect(bob.page.locator("run-feed .row", has_text="#1")).to_be_visible()
+    is_gone = [True]
+
+    def answer(route: Route) -> None:
+        route.abort() if is_gone[0] else route.continue_()
+
+    def connect(socket: WebSocketRoute) -> None:
+        socket.close() if is_gone[0] else socket.connect_to_server()
+
+    ann.page.route("**/api/**", answer)
+    ann.page.route_web_socket(re.compile("/ws/"), connect)
+    ann.page.goto(f"{daemon.url}/runs/{run_id}")
+    ann.is_shown("Disconnected")
+    expect(ann.page.locator(".notice")).to_contain_text("not shown yet")
+    ann.flags("TESTER", "before it was seen")
+    expect(ann.card("TESTER")).to_have_attribute("data-pending", "queued")
+    is_gone[0] = False
+    expect(ann.card("PM")).to_have_attribute("data-pruned", "")
+    expect(bob.card("TESTER")).to_contain_text("before it was seen")
+    expect(ann.page.locator(".notice")).to_have_count(0)
+
+    for path, trouble, shown in [
+        ("", "The server cannot be reached", run_id),
+        ("admin", "The console has nothing to show", "What the doctor says"),
+    ]:
+        is_gone[0] = True
+        ann.page.goto(f"{daemon.url}/{path}")
+        expect(ann.page.get_by_role("heading", name=trouble)).to_be_visible()
+        assert violations(ann.page, f"/{path} without a server") == []
+        expect(ann.page.get_by_role("button", name="Try now")).to_be_visible()
+        is_gone[0] = False  # nobody has to press it
+        expect(ann.page.locator("main")).to_contain_text(shown)
+
+
 def test_a_lobby_whose_server_is_gone_says_so_and_recovers(people: People, phoenix: Phoenix) -> None:
     """No blank page: what is wrong, what to do, and the list again once the server answers."""
     ann = shaken(people, "ann", phoenix.url)
@@ -169,5 +212,4 @@ def test_a_lobby_whose_server_is_gone_says_so_and_recovers(people: People, phoen
     phoenix.dies()
     expect(ann.page.get_by_text("The server cannot be reached")).to_be_visible(timeout=LATER_MS)
     phoenix.rises()
-    ann.page.get_by_role("button", name="Try now").click()
     expect(ann.page.get_by_text("No runs yet")).to_be_visible(timeout=LATER_MS)

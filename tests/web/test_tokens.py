@@ -114,6 +114,7 @@ def test_who_may_only_look_is_told_so(people: People, guarded: Daemon, mint: Min
     ann.page.goto(f"{guarded.url}/runs/{run_id}")
     ann.is_shown("Connected")
     ann.prunes("PM")
+    expect(ann.page.locator(".toasts")).to_contain_text("Not done: you pruned PM. Viewers may not send PRUNE.")
     row = ann.page.locator("run-feed .own")
     expect(row.locator(".tag")).to_have_text("Rejected")
     expect(row.locator(".why")).not_to_be_empty()

@@ -8,70 +8,37 @@
 /** @import { Session } from "../state/sessions.js" */
 
 import "../elements/data-table.js";
-import "../elements/live-chart.js";
-import { fill, h, keyed, setAttribute, setText } from "../elements/dom.js";
+import { fill, h } from "../elements/dom.js";
 import { icon } from "../elements/icons.js";
-import { columns as columnsOf, figure } from "../state/figures.js";
-import { HEALTH_LOOKS, HEALTH_WORDS } from "../state/sessions.js";
-import { textField } from "./dialogs.js";
+import { Charts } from "./charts.js";
 import { openDrawer } from "./drawer.js";
 import { header, state, toast } from "./frame.js";
+import { tokenGate } from "./gate.js";
 import { forgetAdminToken, storeAdminToken, storedAdminToken } from "./identity.js";
+import { Overview } from "./overview.js";
 import { ask } from "./server.js";
 import { Tables } from "./tables.js";
 
 const SESSIONS_MS = 3_000;
 const FIGURES_MS = 10_000;
 const STALE_MS = 3_600_000;
-
-const CHARTS = [
-  { title: "Connections", unit: "", keys: ["activeConnections", "pollingSessions"], names: ["All", "Polling"] },
-  { title: "Throughput", unit: "/s", keys: ["messagesInPerSecond", "messagesOutPerSecond"], names: ["In", "Out"] },
-  {
-    title: "Latency",
-    unit: "ms",
-    keys: ["p50LatencyMs", "p95LatencyMs", "p99LatencyMs"],
-    names: ["p50", "p95", "p99"],
-  },
-  {
-    title: "Commit and event loop, p99",
-    unit: "ms",
-    keys: ["p99CommitMs", "p99EventLoopLagMs"],
-    names: ["Commit", "Loop"],
-  },
-  { title: "Fallback", unit: "%", keys: ["fallbackShare"], names: ["Of new sessions"] },
-  {
-    title: "Reconnections a minute",
-    unit: "",
-    keys: ["reconnectionsPerMinute", "disconnectionsPerMinute"],
-    names: ["Back", "Lost or left"],
-  },
-];
+const REFUSED = "The server does not accept this token: it is wrong, or has expired.";
 
 const page = /** @type {HTMLElement} */ (document.querySelector("main"));
 
 class Console {
   constructor() {
-    this.word = h("p", { class: "word", role: "status" });
-    this.counts = h("dl");
-    this.findings = h("ul");
-    this.allWell = h(
-      "p",
-      { class: "quiet" },
-      "Nothing to report: latency, delivery, commits, fallback and room are as they should be.",
-    );
     this.trouble = h("div", { class: "notices" });
-    this.charts = CHARTS.map(({ title, unit, names }) => {
-      const chart = h("live-chart", { class: "card" });
-      chart.plan = { title, unit, series: names.map((label, index) => ({ label, colour: `chart-${index + 1}` })) };
-      return chart;
-    });
+    this.overview = new Overview();
+    this.charts = new Charts();
     this.tables = new Tables({ open: (session) => this.#open(session), cleanUp: () => void this.#cleanUp() });
     this.gate = tokenGate((token) => {
       storeAdminToken(token);
       void this.refresh();
     });
     this.isShown = false;
+    /** What is said instead of a console, or above it. */
+    this.said = "";
     /** @type {Record<string, boolean>} */
     this.asking = {};
   }
@@ -79,30 +46,30 @@ class Console {
   show() {
     if (this.isShown) return;
     this.isShown = true;
-    const overview = h(
-      "section",
-      { class: "card overview", "aria-label": "Overall health" },
-      h("div", { class: "verdict" }, this.word, this.counts),
-      h("div", { class: "findings" }, h("h2", {}, "What the doctor says"), this.allWell, this.findings),
+    fill(
+      page,
+      h("h1", {}, "Console"),
+      this.trouble,
+      this.overview.element,
+      this.charts.element,
+      ...this.tables.parts,
     );
-    const charts = h("section", { class: "charts", "aria-label": "The last half hour" }, ...this.charts);
-    fill(page, h("h1", {}, "Console"), this.trouble, overview, charts, ...this.tables.parts);
+  }
+
+  async refresh() {
+    await Promise.all([this.refreshSessions(), this.refreshFigures()]);
   }
 
   async refreshSessions() {
     const answer = await this.#ask("metrics");
-    if (answer?.ok !== true) return;
-    this.tables.show(answer.body);
+    if (answer?.ok === true) this.tables.show(answer.body);
   }
 
   async refreshFigures() {
-    const [history, diagnosis, health] = await Promise.all([
-      this.#ask("history"),
-      this.#ask("diagnosis"),
-      this.#ask("health"),
-    ]);
-    if (history?.ok === true) this.#drawCharts(history.body.samples);
-    if (diagnosis?.ok === true && health?.ok === true) this.#drawHealth(diagnosis.body, health.body);
+    const questions = ["history", "diagnosis", "health"];
+    const [history, diagnosis, health] = await Promise.all(questions.map((what) => this.#ask(what)));
+    if (history?.ok === true) this.charts.show(history.body.samples);
+    if (diagnosis?.ok === true && health?.ok === true) this.overview.show(diagnosis.body, health.body);
   }
 
   /**
@@ -119,6 +86,7 @@ class Console {
     if (answer.status === 401 || answer.status === 403) this.#refused(answer, token);
     else if (answer.ok) {
       this.show();
+      this.said = "";
       fill(this.trouble);
     } else this.#drawTrouble(answer);
     return answer;
@@ -143,76 +111,28 @@ class Console {
     }
     if (token === null) return;
     forgetAdminToken();
-    const words = "The server does not accept this token: it is wrong, or has expired.";
-    this.gate.complain(status === 403 ? "This token is no admin token." : words);
+    this.gate.complain(status === 403 ? "This token is no admin token." : REFUSED);
   }
 
-  async refresh() {
-    await Promise.all([this.refreshSessions(), this.refreshFigures()]);
-  }
-
-  /** @param {Answer} answer */
+  /** What is unchanged is not drawn again: a screen reader would read it out each time. @param {Answer} answer */
   #drawTrouble({ code, detail }) {
-    if (!this.isShown) {
-      const again = h("button", { class: "button", type: "button", onclick: () => void this.refresh() }, "Try now");
-      const text = [
-        code === "unreachable"
-          ? "The server does not answer. Check that it runs; this page goes on trying."
-          : `The server says: ${detail}.`,
-      ];
-      if (page.querySelector(".state") === null)
-        fill(
-          page,
-          state({
-            emblem: "warning",
-            title: "The console has nothing to show",
-            text,
-            actions: [again],
-            isBad: true,
-            isPage: true,
-          }),
-        );
+    const isGone = code === "unreachable";
+    if (this.isShown) {
+      const rest = isGone ? "what is shown is from before. Trying again." : "What is shown is from before.";
+      const words = isGone ? `The server does not answer; ${rest}` : `The server says: ${detail}. ${rest}`;
+      if (words !== this.said)
+        fill(this.trouble, h("div", { class: "notice bad", role: "alert" }, icon("warning"), h("p", {}, words)));
+      this.said = words;
       return;
     }
-    const words =
-      code === "unreachable"
-        ? "The server does not answer; what is shown is from before. Trying again."
-        : `The server says: ${detail}. What is shown is from before.`;
-    if (this.trouble.textContent !== words)
-      fill(this.trouble, h("div", { class: "notice bad", role: "alert" }, icon("warning"), h("p", {}, words)));
-  }
-
-  /** @param {Record<string, any>[]} samples */
-  #drawCharts(samples) {
-    const timed = samples.map((sample) => ({ ...sample, at: Date.parse(sample.at) }));
-    CHARTS.forEach(({ keys }, index) => {
-      const chart = this.charts[index];
-      if (chart !== undefined) chart.data = columnsOf(timed, keys);
-    });
-  }
-
-  /** @param {any} diagnosis @param {any} health */
-  #drawHealth({ status, findings, figures }, health) {
-    setAttribute(this.word, "data-look", HEALTH_LOOKS[status] ?? "bad");
-    if (this.word.textContent !== (HEALTH_WORDS[status] ?? status)) {
-      fill(this.word, h("span", { class: "dot", "aria-hidden": "true" }), HEALTH_WORDS[status] ?? status);
-    }
-    /** @type {[string, string][]} */
-    const counts = [
-      ["Sessions", String(health.totalConnections)],
-      ["Runs", String(figures.activeRuns ?? 0)],
-      ["Healthy", String(health.healthyConnections)],
-      ["Degraded", String(health.degradedConnections)],
-      ["Unhealthy", String(health.unhealthyConnections)],
-      ["Quality", `${figure(health.averageQualityScore)} of 100`],
-    ];
-    keyed(this.counts, counts, {
-      key: ([name]) => name,
-      make: ([name]) => h("div", {}, h("dt", {}, name), h("dd")),
-      update: (row, [, value]) => setText(row.lastElementChild, value),
-    });
-    this.allWell.hidden = findings.length > 0;
-    keyed(this.findings, findings, { key: (finding) => JSON.stringify(finding), make: findingRow, update: () => {} });
+    const words = isGone
+      ? "The server does not answer. Check that it runs; this page goes on trying."
+      : `The server says: ${detail}.`;
+    if (words === this.said) return;
+    this.said = words;
+    const again = h("button", { class: "button", type: "button", onclick: () => void this.refresh() }, "Try now");
+    const title = "The console has nothing to show";
+    fill(page, state({ emblem: "warning", title, text: [words], actions: [again], isBad: true, isPage: true }));
   }
 
   /** @param {Session} session */
@@ -247,53 +167,6 @@ class Console {
     );
     void this.refreshSessions();
   }
-}
-
-/**
- * What stands before the console where the token is needed.
- * @param {(token: string) => void} use
- */
-function tokenGate(use) {
-  const { field, input, complain } = textField({
-    id: "admin-token",
-    label: "Admin token",
-    hint: "collabd serve writes it into the file admin.token of its data directory. It stays in this tab only.",
-    attributes: { type: "password", autocomplete: "off", spellcheck: "false" },
-  });
-  const open = h("button", { class: "button primary" }, "Open console");
-  const form = h(
-    "form",
-    { class: "card gate", novalidate: true },
-    h("h1", {}, "Console"),
-    h("p", { class: "quiet" }, "Only operators may look behind the scenes."),
-    field,
-    h("div", { class: "actions" }, open),
-  );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const token = input.value.trim();
-    const isToken = /^[\x21-\x7e]+$/.test(token);
-    complain(isToken ? null : "Paste the token as it stands in the file.");
-    if (isToken) use(token);
-  });
-  return { form, input, complain };
-}
-
-/** @param {any} finding */
-function findingRow({ severity, what, why, try: tries }) {
-  return h(
-    "li",
-    {},
-    h(
-      "p",
-      { class: "what" },
-      h("span", { class: `tag ${HEALTH_LOOKS[severity] ?? ""}` }, HEALTH_WORDS[severity] ?? severity),
-      h("span", { class: "wrap" }, what),
-    ),
-    h("p", { class: "why wrap" }, why),
-    tries.length > 0 &&
-      h("ul", { class: "tries" }, ...tries.map((/** @type {string} */ each) => h("li", { class: "wrap" }, each))),
-  );
 }
 
 const shown = new Console();

@@ -10,6 +10,7 @@
 import { createCollabClient } from "../js/index.js";
 import { onTheirWay } from "../state/feed.js";
 import { RunHistory } from "../state/history.js";
+import { colourOf } from "../state/people.js";
 import { storedToken, storeToken } from "./identity.js";
 import { SERVER } from "./server.js";
 
@@ -19,6 +20,7 @@ import { SERVER } from "./server.js";
  * @property {(event: CollabEvent) => void} onLive an event that came while the page was there
  * @property {(reset: Reset) => void} onReset
  * @property {(problem: import("../js/index.js").CollabdError) => void} onProblem
+ * @property {(message: OwnMessage) => void} onRejected once for each own message that will not be committed
  * @property {(isRefused: boolean) => Promise<string | null>} askToken null: none is given now
  */
 
@@ -27,6 +29,10 @@ export class Membership {
   /** Rejected messages that the user has seen. @type {Set<string>} */
   dismissed = new Set();
   isJoined = false;
+  /** The colours that people have told, also of those who have left. @type {Map<string, any>} */
+  #colours = new Map();
+  /** Rejected messages that were told. @type {Set<string>} */
+  #rejected = new Set();
   /** What one looks at. @type {string | null} */
   #at = null;
   #isDeclined = false;
@@ -64,6 +70,10 @@ export class Membership {
       store.onReset((reset) => this.#reset(reset)),
       store.onProblem(told.onProblem),
       ...shown.map((each) => each.subscribe(() => told.onChange())),
+      store.ownMessages.subscribe((messages) => this.#tellRejected(messages)),
+      store.cursorPositions.subscribe((cursors) => {
+        for (const [userId, cursor] of Object.entries(cursors)) this.#colours.set(userId, cursor);
+      }),
       // The server forgets cursors with a restart, and with who was away for long: it is told again at each return.
       store.connectionState.subscribe((state) => {
         if (state === "live" || state === "polling") this.look(this.#at);
@@ -118,6 +128,20 @@ export class Membership {
       storeToken(given);
       return (shown = given);
     };
+  }
+
+  /** @param {readonly OwnMessage[]} messages */
+  #tellRejected(messages) {
+    for (const message of messages) {
+      if (message.state !== "rejected" || this.#rejected.has(message.clientMessageId)) continue;
+      this.#rejected.add(message.clientMessageId);
+      this.told.onRejected(message);
+    }
+  }
+
+  /** @param {string} userId */
+  colourOf(userId) {
+    return userId === this.identity.userId ? this.identity.color : colourOf(userId, this.#colours.get(userId));
   }
 
   /** Own messages that the history does not show yet, oldest first. @returns {OwnMessage[]} */

@@ -63,15 +63,24 @@ export function nameTaken(name) {
   };
 }
 
+/** Before anything of a run was seen. @type {Record<string, Omit<Notice, "isBad">>} */
+const NOT_SEEN_YET = {
+  unreachable: {
+    text: "The server does not answer, so this run is not shown yet. Check that it runs and that you are online; this page goes on trying.",
+    actions: [],
+  },
+};
+
 /**
  * @param {string} state of the connection
  * @param {CollabdError | null} problem
+ * @param {boolean} isJoined whether the run has been seen
  * @returns {Notice | null}
  */
-export function noticeOf(state, problem) {
+export function noticeOf(state, problem, isJoined) {
   if (problem === null) return null;
   if (state !== "closed") {
-    const trying = TRYING[problem.code];
+    const trying = TRYING[problem.code] ?? (isJoined ? undefined : NOT_SEEN_YET[problem.code]);
     return trying === undefined ? null : { ...trying, isBad: false };
   }
   const reason = problem.code === "refused" ? /** @type {any} */ (problem).reason : problem.code;

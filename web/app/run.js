@@ -19,7 +19,7 @@ import { momentSentence, momentWords, numberAt } from "../state/past.js";
 import { colourOf } from "../state/people.js";
 import { picture, withPending } from "../state/picture.js";
 import { runOfPath, shortRunId } from "../state/references.js";
-import { announcement } from "../state/sentences.js";
+import { announcement, rejection } from "../state/sentences.js";
 import { stepsOf } from "../state/steps.js";
 import { Announcer, copy, header, meButton, toast } from "./frame.js";
 import { showNoRun } from "./no_run.js";
@@ -63,6 +63,7 @@ class RunPage {
       onLive: (event) => this.announcer.say(event),
       onReset: ({ reason }) => this.#wasReset(reason),
       onProblem: ({ code }) => this.#met(code),
+      onRejected: (message) => toast(rejection(message, this.seat.me)),
     });
     this.announcer = new Announcer((/** @type {CollabEvent[]} */ events) => announcement(events, this.seat.me));
     this.#build();
@@ -195,7 +196,7 @@ class RunPage {
     });
     this.#drawHealth(membership);
     this.people.show(this.#others(), this.#colour);
-    const notice = noticeOf(store.connectionState(), store.problem());
+    const notice = noticeOf(store.connectionState(), store.problem(), membership.isJoined);
     const mayBeTwo = this.seat.isNameTaken ? [nameTaken(this.seat.me)] : [];
     this.notices.show([
       ...(notice === null ? [] : [notice]),
@@ -248,11 +249,7 @@ class RunPage {
     return users.filter((user) => user !== this.seat.me);
   }
 
-  #colour = (/** @type {string} */ userId) => {
-    const { identity, membership } = this.seat;
-    if (userId === identity?.userId) return identity.color;
-    return colourOf(userId, membership?.store.cursorPositions.peek()[userId]);
-  };
+  #colour = (/** @type {string} */ userId) => this.seat.membership?.colourOf(userId) ?? colourOf(userId);
 }
 
 /** An own message as an event that is not in force yet. @param {OwnMessage} message @param {string} me @returns {Shown} */

@@ -251,7 +251,7 @@ export class Tables {
     const cleanUpButton = h(
       "button",
       { class: "button small", type: "button", onclick: cleanUp },
-      "Forget those gone for over an hour",
+      "Forget those gone for an hour",
     );
     this.sessions = new TablePart({
       id: "sessions",

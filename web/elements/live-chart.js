@@ -130,7 +130,7 @@ export class LiveChart extends HTMLElement {
     return {
       width,
       height: HEIGHT,
-      padding: [8, 8, 0, 0],
+      padding: [8, 24, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { size: 6 }, sync: { key: "collabd" }, drag: { x: false, y: false } },
       scales: {

@@ -113,7 +113,7 @@ export class RunFeed extends HTMLElement {
    * @param {number} index
    */
   #update(element, row, index) {
-    const { selected } = /** @type {FeedScene} */ (this.#scene);
+    const { selected, me, colourOf } = /** @type {FeedScene} */ (this.#scene);
     element.style.setProperty("transform", `translateY(${index * ROW_HEIGHT}px)`);
     setAttribute(element, "aria-setsize", this.#count);
     setAttribute(element, "aria-posinset", index + 1);
@@ -124,6 +124,10 @@ export class RunFeed extends HTMLElement {
       row.kind === "event" && !row.isKept && selected !== null && row.event.sequenceNumber === selected;
     if (target !== null) setAttribute(target, "aria-current", isSelected && "true");
     if (row.kind === "own") updateOwn(element, row.message);
+    // Somebody's colour may come to be known, or be changed, after what they did.
+    const who = row.kind === "event" ? row.event.userId : me;
+    const disc = element.querySelector(".avatar");
+    if (disc !== null) setAttribute(disc, "data-colour", colourOf(who));
   }
 
   /** One row is in the order of tabbing: the active one, or the first drawn when that is out of sight. @param {number} index */
@@ -261,6 +265,7 @@ function updateOwn(element, message) {
   setText(why, state === "rejected" ? (message.message ?? code) : "");
   setAttribute(why, "title", message.message);
   again.hidden = state !== "rejected";
+  element.classList.toggle("rejected", state === "rejected");
 }
 
 /** @param {number} oldest @param {boolean} hasKept */

@@ -31,7 +31,9 @@ export function hashedColour(userId) {
  * @param {string} name
  */
 export function initials(name) {
-  const words = name.split(/[\s._@-]+/).filter((word) => word !== "");
+  // Marks alone say nothing of a name; where it has nothing else they stand for it.
+  const said = name.replace(/[^\p{L}\p{N}\p{M}\p{Extended_Pictographic}\p{RI}\u200d\ufe0f\s._@-]+/gu, " ");
+  const words = said.split(/[\s._@-]+/).filter((word) => word !== "");
   const [first = "", last = ""] = [words[0] ?? name, words.length > 1 ? words.at(-1) : ""];
   return `${firstGrapheme(first)}${firstGrapheme(last)}`.toLocaleUpperCase();
 }

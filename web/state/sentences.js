@@ -26,6 +26,22 @@ export function sentence(event) {
   return [user(event.userId), ...(said ?? other(event))];
 }
 
+/**
+ * What became of an own message that will not be committed.
+ * @param {{eventType: string, data: any, code?: string, message?: string}} message
+ * @param {string} me
+ */
+export function rejection({ eventType, data, code = "", message }, me) {
+  const [, ...what] = sentence({ eventType, data, userId: me });
+  return `Not done: you ${plain(what)}. ${sentenceCase(message || code)}.`;
+}
+
+/** @param {string} text */
+function sentenceCase(text) {
+  const trimmed = text.trim().replace(/[.:]+$/, "");
+  return trimmed.charAt(0).toLocaleUpperCase() + trimmed.slice(1);
+}
+
 /** @param {Part[]} parts */
 export function plain(parts) {
   return parts.map(({ text }) => text).join(" ");

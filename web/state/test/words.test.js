@@ -10,7 +10,7 @@ import { sparkline, statusOf } from "../health.js";
 import { RunHistory } from "../history.js";
 import { COLOURS, colourOf, hashedColour, initials, nameProblem, userOfToken } from "../people.js";
 import { newRunId, runOfPath, runReference, shortRunId } from "../references.js";
-import { announcement, plain, sentence } from "../sentences.js";
+import { announcement, plain, rejection, sentence } from "../sentences.js";
 import { DEFAULT_STEPS, parseSteps, stepsOf, stepsQuery } from "../steps.js";
 import { filtered, nextOrder, sorted } from "../tables.js";
 import { ago, duration } from "../times.js";
@@ -95,6 +95,15 @@ test("initials are whole characters of any script", () => {
   assert.equal(initials("👩‍🚀 luna"), "👩‍🚀L");
   assert.equal(initials("שרה"), "ש");
   assert.equal(initials("---"), "-");
+  assert.equal(initials("(ann) [lee]"), "AL");
+  assert.equal(initials("***"), "*");
+  assert.equal(initials("🇫🇷 ❤️"), "🇫🇷❤️");
+});
+
+test("what was refused is said with its reason", () => {
+  const refused = { eventType: "FLAG", data: { stepId: "PM", note: "late" }, code: "forbidden" };
+  assert.equal(rejection({ ...refused, message: "ask for the right: " }, "ann"), "Not done: you flagged PM late. Ask for the right.");
+  assert.equal(rejection({ ...refused, message: "" }, "ann"), "Not done: you flagged PM late. Forbidden.");
 });
 
 test("a name is told what is wrong with it", () => {
