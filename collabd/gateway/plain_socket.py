@@ -40,7 +40,7 @@ async def serve_plain(hub: Hub, poller: Poller, sock: socket.socket, upgrade: Up
         reason = "connection lost"
         try:
             await _read(poller, sock, link, reader, rest)
-            code, reason = await _part(sock, reader, connection)
+            code, reason = await _part(sock, link, reader, connection)
         finally:
             connection.session.run.detach(connection, code, reason)
 
@@ -87,7 +87,9 @@ async def _read(poller: Poller, sock: socket.socket, link: PlainLink, reader: Fr
         raise faults[0]
 
 
-async def _part(sock: socket.socket, reader: FrameReader, connection: Connection) -> tuple[int | None, str]:
+async def _part(
+    sock: socket.socket, link: PlainLink, reader: FrameReader, connection: Connection
+) -> tuple[int | None, str]:
     """Send what is owed and a close frame, wait a moment for the peer's, and tell how the connection ended."""
     code, reason = reader.close_code()
     if connection.close_code is not None:
@@ -95,6 +97,7 @@ async def _part(sock: socket.socket, reader: FrameReader, connection: Connection
         if code != close_codes.ABNORMAL:
             reader.say_goodbye(code, reason)
     connection.session.run.fanout.remove(connection)
+    link.end()  # the task that wrote its backlog, if there is one, gives the socket up
     with trio.move_on_after(GOODBYE_TIMEOUT):
         await _write(sock, connection.take_unsent() + reader.last_words)
     return code, reason

@@ -80,6 +80,7 @@ async def _part(
         if code != close_codes.ABNORMAL:
             reader.say_goodbye(code, reason)
     connection.session.run.fanout.remove(connection)
+    link.end()  # the task that wrote its backlog, if there is one, goes
     with trio.move_on_after(_GOODBYE_TIMEOUT):
         try:
             await link.wait_written()

@@ -25,6 +25,7 @@ class BufferedLink:
         self._piece: bytes = b""
         self._has_piece = trio.Event()
         self._is_free = trio.Event()
+        self._written = trio.Event()
         self._broken = False
         self.reading = trio.CancelScope()
         """The scope in which the link's task reads; cancelled when the hub ends the connection."""
@@ -37,6 +38,7 @@ class BufferedLink:
             raise BlockingIOError
         self._piece = bytes(data)
         self._is_free = trio.Event()
+        self._written = trio.Event()
         self._has_piece.set()
         return len(data)
 
@@ -62,12 +64,13 @@ class BufferedLink:
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
                 self._broken = True
                 self.end()
+                self._written.set()
                 return
             self._piece = b""
             self._is_free.set()
+            self._written.set()
 
     async def wait_written(self) -> None:
-        """Wait until nothing is left to write."""
-        while self._piece and not self._broken:
-            await self._is_free.wait()
-            await trio.lowlevel.checkpoint()
+        """Wait until nothing is left to write. For when nothing more is sent."""
+        if self._piece and not self._broken:
+            await self._written.wait()

@@ -52,13 +52,14 @@ class Submission:
     Raises ProtocolError where an earlier message of the same sender has to come again first.
     """
 
-    __slots__ = ("_number", "_order", "answer", "event")
+    __slots__ = ("_answer", "_number", "_order", "event", "is_answered")
 
     def __init__(
         self, event: NewEvent, order: Order, answer: Callable[[NewEvent, Outcome | ProtocolError], None]
     ) -> None:
         self.event = event
-        self.answer = answer
+        self.is_answered = False
+        self._answer = answer
         self._order = order
         self._number = order.admit(event.client_message_id)
 
@@ -67,15 +68,21 @@ class Submission:
         try:
             self._order.confirm(self.event.client_message_id, self._number)
         except ProtocolError as error:
-            self.answer(self.event, error)
+            self.answer(error)
             return False
         return True
+
+    def answer(self, outcome: Outcome | ProtocolError) -> None:
+        """Tell the sender what became of it; only the first time counts."""
+        if not self.is_answered:
+            self.is_answered = True
+            self._answer(self.event, outcome)
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer that the event was not kept."""
         error.client_message_id = self.event.client_message_id
         self._order.refused(self.event.client_message_id, error, self._number)
-        self.answer(self.event, error)
+        self.answer(error)
 
 
 class Committer:
@@ -89,6 +96,9 @@ class Committer:
         self._in_commit: dict[Run, list[Submission]] = {}
         self._wake = trio.Event()
         self._room = trio.Event()
+        self._told = trio.Event()
+        self._submitted_count = 0
+        self._told_count = 0
         self._idle = trio.Event()
         self._idle.set()
         self.storage_error: str | None = None
@@ -107,6 +117,7 @@ class Committer:
         """Put an event into its run's inbox; the run is told what became of it, then the sender."""
         self._waiting.setdefault(run, []).append(submission)
         self._waiting_bytes += _cost(submission)
+        self._submitted_count += 1
         self._idle = self._idle if not self._idle.is_set() else trio.Event()
         self._wake.set()
 
@@ -114,6 +125,25 @@ class Committer:
         """Wait until less is waiting."""
         while self.congested:
             await self._room.wait()
+
+    def abandon(self, run: Run) -> None:
+        """Refuse what waits in the inbox of a run that is closed; what is being committed is told as ever."""
+        for submission in self._waiting.pop(run, ()):
+            self._waiting_bytes -= _cost(submission)
+            self._told_count += 1
+            submission.refuse(run_was_closed())
+        self._give_room()
+
+    async def wait_told(self) -> None:
+        """Wait until what was submitted before this call is committed or refused, and told, whatever comes after it."""
+        until = self._submitted_count
+        while self._told_count < until:
+            await self._told.wait()
+
+    async def wait_settled(self, run_id: str) -> None:
+        """Wait until no commit for a run is under way, so that its log can be read as a whole."""
+        while any(run.run_id == run_id for run in self._in_commit):
+            await self._told.wait()
 
     async def wait_idle(self) -> None:
         """Wait until everything submitted so far is committed or refused, and told."""
@@ -129,8 +159,12 @@ class Committer:
                 # Let everyone who was woken together with us submit first: they share the commit.
                 await trio.lowlevel.checkpoint()
             self._in_commit = self._take()
+            taken = sum(map(len, self._in_commit.values()))
             await self._commit(self._in_commit)
             self._in_commit = {}
+            self._told_count += taken
+            told, self._told = self._told, trio.Event()
+            told.set()
 
     def _take(self) -> dict[Run, list[Submission]]:
         """The next batch: inboxes in turn, each in its order, within the bounds of one commit."""
@@ -175,6 +209,11 @@ class Committer:
                     except Exception:
                         # What is committed is safe; this run is loaded afresh from the log.
                         run.fail()
+                        for submission, outcome in zip(inbox, mine, strict=True):
+                            submission.answer(outcome)
+        self._give_room()
+
+    def _give_room(self) -> None:
         room, self._room = self._room, trio.Event()
         room.set()
 
@@ -193,6 +232,11 @@ class Committer:
             for submission in inbox:
                 if submission.passes():
                     submission.refuse(ProtocolError("storage_unavailable", "the server cannot store events just now"))
+
+
+def run_was_closed() -> ProtocolError:
+    """The answer to what came for a run at the moment of its closing."""
+    return ProtocolError("internal_error", "the run was just closed; send it again")
 
 
 def _cost(submission: Submission) -> int:

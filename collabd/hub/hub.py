@@ -28,6 +28,7 @@ from collabd.hub.heartbeat import Heartbeat
 from collabd.hub.history import History, moment
 from collabd.hub.limits import RateLimits
 from collabd.hub.listing import StoredRuns
+from collabd.hub.older import OlderChunks
 from collabd.hub.ring import RingBudget
 from collabd.hub.run import Loaded, Run
 from collabd.metrics import Counters
@@ -90,6 +91,7 @@ class Hub:
         self.heartbeat = Heartbeat(config.websocket.heartbeat_interval_s, self.random)
         self.history = History(moment(self.counters, None, at=now_ms(), steady=trio.current_time()))
         self.ring_budget = RingBudget(config.storage.ring_bytes_total)
+        self.older_chunks = OlderChunks()
         self.runs: dict[str, Run] = {}
         self.connection_count = 0
         self.polling_count = 0
@@ -174,7 +176,7 @@ class Hub:
     async def open_run(self, run_id: str, *, create: bool) -> Run | None:
         """The run, loaded from the store on first use; None for one that is unknown and is not to be made.
 
-        Raises StorageUnavailable and DamagedEvent.
+        It is the one that is in use at the instant of the answer. Raises StorageUnavailable and DamagedEvent.
         """
         while True:
             run = self.runs.get(run_id)
@@ -182,17 +184,20 @@ class Hub:
                 run.last_used = trio.current_time()
                 return run
             opening = self._opening.get(run_id)
-            if opening is None:
-                break
-            await opening.wait()
-        opened = self._opening[run_id] = trio.Event()
-        try:
-            return await self._load(run_id, create)
-        finally:
-            del self._opening[run_id]
-            opened.set()
+            if opening is not None:
+                await opening.wait()
+                continue
+            opened = self._opening[run_id] = trio.Event()
+            try:
+                if await self._load(run_id, create) is None:
+                    return None
+            finally:
+                del self._opening[run_id]
+                opened.set()
 
     async def _load(self, run_id: str, create: bool) -> Run | None:
+        # A run that failed may still have a commit under way, which this one must not miss.
+        await self.committer.wait_settled(run_id)
         head = await self.store.head(run_id)
         if head is None:
             if not create or not self.config.runs.auto_create:
@@ -228,6 +233,11 @@ class Hub:
                 self._forget(run)
 
     def _forget(self, run: Run) -> None:
+        if run.is_closed:
+            return
+        run.is_closed = True
+        self.committer.abandon(run)
+        run.older.forget(None)
         if self.runs.get(run.run_id) is run:
             del self.runs[run.run_id]
             del self._scopes[run.run_id]
@@ -237,6 +247,7 @@ class Hub:
                 session.connection.close(close_codes.SERVER_FAULT, "the run was closed")
             self.health.went(session.health, self.now_ms())
         self.polling_count -= run.attendance.polling_count
+        run.wake_polls()
 
     def fail_run(self, run: Run) -> None:
         """Close a run whose memory can no longer be trusted; the log is the truth, and it is loaded from there."""
@@ -261,15 +272,18 @@ class Hub:
     async def drain(self, timeout_s: float) -> None:
         """Commit and tell what waits, then ask every session to come back later, within `timeout_s` seconds.
 
-        From the first instant on new joins are refused (admission reads `draining`).
+        From the first instant on new joins are refused (admission reads `draining`). What sessions go on sending is not
+        waited for, or a busy server would never come to saying goodbye.
         """
         self.draining = True
         with trio.move_on_after(timeout_s):
             for run in self.runs.values():
                 run.wake_polls()
-            await self.committer.wait_idle()
+            with trio.move_on_after(timeout_s / 2):
+                await self.committer.wait_told()
             for run in list(self.runs.values()):
                 self._say_goodbye(run)
+            await self.committer.wait_idle()
             while self.connection_count:
                 await self.everyone_left.wait()
 

@@ -45,13 +45,17 @@ async def poll(hub: Hub, caller: Caller, run_text: str, query: bytes) -> bytes:
         if not hub.config.runs.auto_create:
             raise admission.run_not_found()
         return _answer_unknown(hub, run_id, request)
-    session = None if user_id is None else _session(hub, run, user_id, request)
-    if request.wait_ms:
-        await _wait_for_news(hub, run, request, until=identity.expires_at)
-        hub.authenticator.recheck(identity)
-    if session is not None:
-        run.attendance.polled(session, next_poll_ms(hub) / 1000)
-    return await _answer(hub, run, session, user_id, request)
+    with run.visited():
+        session = None if user_id is None else _session(hub, run, user_id, request)
+        if request.wait_ms:
+            await _wait_for_news(hub, run, request, until=identity.expires_at)
+            hub.authenticator.recheck(identity)
+            if run.is_closed:
+                raise ProtocolError("storage_unavailable", "the run was just closed; come back at once")
+        # One that was ended meanwhile, or left over WebSocket, must not become present again by this answer.
+        if session is not None and session.polls_until is not None:
+            run.attendance.polled(session, next_poll_ms(hub) / 1000)
+        return await _answer(hub, run, session, user_id, request)
 
 
 def next_poll_ms(hub: Hub) -> int:

@@ -67,11 +67,12 @@ async def publish(hub: Hub, caller: Caller, run_text: str, query: bytes, body: b
     run = await open_run(hub, run_id, create=True)
     if run is None:
         raise admission.run_not_found()
-    session = run.attendance.present(session_id) if session_id else run.attendance.polling_session_of(user_id)
-    if session is not None and session.user_id != user_id:
-        session = None
-    rates = hub.rate_limits.of_publisher(run_id, user_id, caller.address)
-    answers = await _Batch(Sender(run, user_id, identity, session, rates)).take(messages)
+    with run.visited():
+        session = run.attendance.present(session_id) if session_id else run.attendance.polling_session_of(user_id)
+        if session is not None and session.user_id != user_id:
+            session = None
+        rates = hub.rate_limits.of_publisher(run_id, user_id, caller.address)
+        answers = await _Batch(Sender(run, user_id, identity, session, rates)).take(messages)
     if not is_batch and isinstance(answers[0], ProtocolError):
         raise answers[0]
     return msgspec.json.encode({"acks": [_as_data(answer) for answer in answers]})

@@ -26,7 +26,13 @@ CURSOR_MOVE: Final = "CURSOR_MOVE"
 
 
 def receive(connection: Connection, text: bytes) -> None:
-    """Take one message of a connection (UTF-8 checked by the transport)."""
+    """Take one message of a connection (UTF-8 checked by the transport).
+
+    Nothing is taken of a connection that was closed: some of its messages may have been dropped by then, and what comes
+    after them would overtake them.
+    """
+    if connection.stage is Stage.CLOSED:
+        return
     run = connection.session.run
     try:
         message = run.hub.intake.decode(text)

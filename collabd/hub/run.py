@@ -6,13 +6,14 @@ for everybody; what waits (flushing, grace times, backlogs) are tasks in the nur
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
 from collabd.errors import ProtocolError
 from collabd.hub.attendance import Attendance
-from collabd.hub.committer import Order, Submission
+from collabd.hub.committer import Order, Submission, run_was_closed
 from collabd.hub.connection import Connection
 from collabd.hub.encoding import stored_frame, stored_payload
 from collabd.hub.fanout import FanOut
@@ -24,7 +25,7 @@ from collabd.protocol.seam import JoinPlan, Position, plan_join
 from collabd.store.interface import NewEvent, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from collabd.hub.health import SessionHealth
     from collabd.hub.hub import Hub
@@ -67,11 +68,14 @@ class Run:
             for event in loaded.newest
         )
         hub.ring_budget.settle(self.ring)
-        self.older = OlderEvents(hub.store, self.run_id)
+        self.older = OlderEvents(hub.store, self.run_id, hub.older_chunks)
         self.fanout = FanOut(self.ring, self.older, nursery, hub.counters, config.websocket.outbox_max_bytes)
         self.attendance = Attendance(self, config.presence.grace_s)
         self.changed = trio.Event()
         self.last_used = trio.current_time()
+        self.is_closed = False
+        """Set by the hub: this memory of the run is no more, another one may have taken its place."""
+        self._visitors = 0
         self._kept: dict[tuple[str, str], bytes] = {}
         self._kept_json = b"[]"
         self._kept_is_stale = False
@@ -86,7 +90,14 @@ class Run:
     # The log's tail
 
     def submit(self, user_id: str, message: ClientMessage, order: Order, answer: Callable[..., None]) -> None:
-        """Put a persisted-type message into the inbox; `answer` is called once it is committed or refused."""
+        """Put a persisted-type message into the inbox; `answer` is called once it is committed or refused.
+
+        Raises ProtocolError where the run is closed, or an earlier message of this sender has to come again first.
+        """
+        if self.is_closed:
+            error = run_was_closed()
+            error.client_message_id = message.client_message_id
+            raise error
         event = NewEvent(
             run_id=self.run_id,
             user_id=user_id,
@@ -106,7 +117,7 @@ class Run:
         for submission, outcome in zip(inbox, outcomes, strict=True):
             if not outcome.duplicate and not outcome.reused:
                 self._tell_persisted(submission.event, outcome.sequence_number)
-            submission.answer(submission.event, outcome)
+            submission.answer(outcome)
         if oldest is not None:
             self._trim(oldest, state_changed)
         self.hub.ring_budget.settle(self.ring)
@@ -269,4 +280,14 @@ class Run:
 
     def is_idle(self) -> bool:
         """Whether nobody is in the run and nothing waits to be told."""
-        return not self.attendance.is_occupied and not self.hub.committer.has(self)
+        return not (self.attendance.is_occupied or self._visitors or self.hub.committer.has(self))
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """Keep the run in memory for a request that nobody's presence speaks for, as long as the block lasts."""
+        self._visitors += 1
+        try:
+            yield
+        finally:
+            self._visitors -= 1
+            self.last_used = trio.current_time()

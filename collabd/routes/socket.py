@@ -103,6 +103,7 @@ async def _read(connection: Connection) -> None:
 
 async def _part(connection: Connection, link: BufferedLink) -> tuple[int | None, str]:
     connection.session.run.fanout.remove(connection)
+    link.end()  # the task that wrote its backlog, if there is one, goes
     code, reason = connection.close_code, connection.close_reason
     with trio.move_on_after(_GOODBYE_TIMEOUT):
         await link.wait_written()

@@ -138,7 +138,10 @@ def _plan_and_insert_keys(
     try:
         _insert_keys(connection, plan.fresh, now_ms)
     except sqlite3.IntegrityError:
-        # SQLite has undone the whole statement; nothing else was written before it.
+        # SQLite has undone one statement. Keys of those before it would now pass for known, so all of it is undone;
+        # nothing but keys was written, and nobody else writes in between.
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN IMMEDIATE")
         plan = plan_commit(events, heads, _known(connection, events))
         _insert_keys(connection, plan.fresh, now_ms)
     return plan

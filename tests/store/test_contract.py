@@ -52,6 +52,18 @@ async def test_a_message_twice_in_one_batch_is_one_event(open_any: OpenStore) ->
         assert result.outcomes == [Outcome(1), Outcome(1, duplicate=True), Outcome(2)]
 
 
+async def test_a_known_message_in_a_large_batch_costs_no_other_its_place(open_any: OpenStore) -> None:
+    """However many messages come before and after one that is known, each of the others is kept."""
+    async with open_any() as store:
+        await store.append([event("known")])
+        ids = [f"id-{number}" for number in range(600)]
+        outcomes = (await store.append([event(name) for name in [*ids[:500], "known", *ids[500:]]])).outcomes
+        assert [outcome for outcome in outcomes if outcome.duplicate] == [Outcome(1, duplicate=True)]
+        page = await store.read(RUN, first=1)
+        assert [stored.client_message_id for stored in page.events] == ["known", *ids]
+        assert [stored.sequence_number for stored in page.events] == list(range(1, 602))
+
+
 async def test_an_id_with_other_content_is_refused(open_any: OpenStore) -> None:
     """Other data or another type under a known id writes nothing, in a later batch and in the same."""
     async with open_any() as store:
