@@ -11,7 +11,7 @@ import pytest
 
 from collabd.config import Config, load_config, settings
 from collabd.config.settings import Setting, tables
-from tests.config.rendering import section
+from tests.config.rendering import section, short
 
 ROOT = Path(__file__).parents[2]
 TOML = (ROOT / "collabd.toml").read_text()
@@ -46,6 +46,11 @@ def test_every_key_stands_in_collabd_toml_with_its_default(setting: Setting) -> 
 def test_every_table_stands_in_the_docs_as_the_code_has_it(table: str) -> None:
     """`python -m tests.config.rendering` prints what belongs there."""
     assert f"{section(table)}\n" in DOCS
+
+
+def test_the_short_table_of_the_readme_is_the_codes() -> None:
+    """`python -m tests.config.rendering` prints it first."""
+    assert f"tests.config.rendering -->\n\n{short()}\n\n<!-- /" in (ROOT / "README.md").read_text()
 
 
 def test_the_docs_show_no_key_that_is_gone() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 RUN = ("sh", "console", "python")
 SHOWN = ("text", "json")
-NO_COMMANDS = (*SHOWN, "css", "html", "ini", "js", "nginx", "sql", "toml", "ts", "yaml", "caddy", "systemd")
+NO_COMMANDS = (*SHOWN, "css", "html", "ini", "js", "nginx", "sql", "toml", "ts", "yaml", "caddyfile", "systemd")
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _ANY = re.compile(r"…|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d+(?:[.,:]\d+)*| +")

@@ -26,20 +26,45 @@ class Page:
     before: str = ""
 
 
+#: The file that docs/configuration.md shows.
+BROKEN_TOML = """
+unset COLLABD_SERVER__BIND
+printf '[server]\\nbind = "127.0.0.1:80a"\\n[limits]\\nconections = 100\\n' > broken.toml
+"""
+
 #: Pages by their path in the repository.
 PAGES: dict[str, Page] = {
     "README.md": Page(),
+    "CONTRIBUTING.md": Page(has_daemon=False),
+    "docs/README.md": Page(has_daemon=False),
+    "docs/architecture.md": Page(has_daemon=False),
+    "docs/client-behaviour.md": Page(has_daemon=False),
+    "docs/configuration.md": Page(has_daemon=False, before=BROKEN_TOML),
+    "docs/operations.md": Page(),
+    "docs/performance.md": Page(has_daemon=False),
+    "docs/protocol.md": Page(has_daemon=False),
+    "docs/proxies.md": Page(has_daemon=False),
     "docs/python.md": Page(),
+    "docs/security.md": Page(has_daemon=False),
+    "docs/web.md": Page(has_daemon=False),
 }
 
-#: (page, first line of the block) → why it is not run here, and the test that covers it.
+#: (page, how the block's first line begins) → why it is not run here, and the test that covers it.
 NOT_RUN: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", "git clone <this repository> collabd && cd collabd"): (
         "the repository has no address of its own; set-up and start in a checkout are tested beside their code",
         "tests/checkout/test_checkout.py",
     ),
-    ("README.md", "python3 packaging/checkout.py test"): (
-        "it is what runs this test",
+    ("CONTRIBUTING.md", "python3 packaging/checkout.py serve"): (
+        "the second is what runs this test; the first is tested beside its code",
         "tests/checkout/test_checkout.py",
+    ),
+    ("docs/operations.md", "install -m 644 packaging/collabd.service"): (
+        "it is for a machine's own systemd; the units are started by one of the tests' own",
+        "tests/systemd",
+    ),
+    ("docs/performance.md", "python -m benchmarks "): (
+        "it takes half an hour; the quick form is run against the recorded figures",
+        "benchmarks/quick.py",
     ),
 }
