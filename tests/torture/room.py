@@ -186,7 +186,8 @@ class Room:
             async with self._join(view) as wire:
                 await self._read_for(wire, self._pause(1))
                 await self._end(wire)
-            await trio.sleep(self._random.choice((0, self._pause(0.5), self._pause(2), self._pause(8))))
+            away_s = self._random.choice((0, self._pause(0.5), self._pause(2), self._pause(8)))
+            await trio.sleep(max(0.0, min(away_s, self._until - trio.current_time())))
 
     async def _switch(self, view: View) -> None:
         """WebSocket and polls in turn, under one session and from one position."""
