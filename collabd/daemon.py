@@ -32,7 +32,7 @@ from collabd.auth import Authenticator, OpenDoor
 from collabd.config import Config, check_rules
 from collabd.errors import CollabdError, ConfigError, StorageFailed
 from collabd.gateway.http import HttpServer
-from collabd.gateway.listener import SocketListener, open_listeners
+from collabd.gateway.listener import SocketListener, open_listeners, serve_connections
 from collabd.gateway.server import Gateway
 from collabd.gateway.unix_listener import open_unix_listener
 from collabd.hub.hub import Hub, wall_clock_ms
@@ -85,6 +85,7 @@ async def serve(config: Config, load: Callable[[], Config]) -> None:
         door = AdminDoor(config, hub.authenticator, load_admin_token(config))
         http = HttpServer(
             make_app(hub, door),
+            turnstile=hub.turnstile,
             write_timeout_s=config.server.write_timeout_s,
             max_message_bytes=config.websocket.max_message_bytes,
             max_head_bytes=config.limits.request_head_max_bytes,
@@ -164,7 +165,9 @@ class _Acceptor:
     async def run(self, gateway: Gateway, listeners: list[SocketListener], handlers: trio.Nursery) -> None:
         """Accept until stopped."""
         with self._scope:
-            await trio.serve_listeners(gateway.handle, listeners, handler_nursery=handlers)
+            async with trio.open_nursery() as nursery:
+                for listener in listeners:
+                    nursery.start_soon(serve_connections, listener, gateway.handle, gateway.wait_room, handlers)
         self._ended.set()
 
     async def stop(self) -> None:

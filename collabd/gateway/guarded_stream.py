@@ -10,7 +10,44 @@ import socket
 
 import trio
 
+from collabd.hub.turnstile import Turnstile
+
 _PIECE = 65536
+
+
+class PacedStream(trio.abc.HalfCloseableStream):
+    """A plain stream under TLS: while `is_paced`, what comes is taken through a turnstile.
+
+    The step of a handshake that follows takes about a millisecond of processor time, and a crowd's come together.
+    """
+
+    def __init__(self, stream: trio.SocketStream, turnstile: Turnstile) -> None:
+        self.is_paced = True
+        self._stream = stream
+        self._turnstile = turnstile
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The peer's bytes."""
+        data = bytes(await self._stream.receive_some(max_bytes))
+        if self.is_paced:
+            await self._turnstile.pass_through()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the stream below."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the stream below."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """As the stream below."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """As the stream below."""
+        await self._stream.aclose()
 
 
 class GuardedStream(trio.abc.HalfCloseableStream):
@@ -21,21 +58,29 @@ class GuardedStream(trio.abc.HalfCloseableStream):
     """
 
     def __init__(
-        self, stream: trio.abc.Stream, first_bytes: bytes, write_timeout_s: float, sock: socket.socket | None = None
+        self,
+        stream: trio.abc.Stream,
+        first_bytes: bytes,
+        write_timeout_s: float,
+        turnstile: Turnstile,
+        sock: socket.socket | None = None,
     ) -> None:
         self._stream = stream
         self._sock = sock
         self._first_bytes = first_bytes
         self._write_timeout_s = write_timeout_s
+        self._turnstile = turnstile
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The bytes put back, then the peer's."""
+        """The bytes put back, then the peer's, which are the next request: it waits for its turn in a crowd."""
         if self._first_bytes:
             await trio.lowlevel.checkpoint()
             size = max_bytes or len(self._first_bytes)
             data, self._first_bytes = self._first_bytes[:size], self._first_bytes[size:]
             return data
-        return bytes(await self._stream.receive_some(max_bytes))
+        data = bytes(await self._stream.receive_some(max_bytes))
+        await self._turnstile.pass_through()
+        return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send in pieces; a peer that takes none for the write timeout is given up (trio.BrokenResourceError)."""

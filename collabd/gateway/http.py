@@ -31,6 +31,8 @@ from collabd.gateway.http_tasks import AppTasks
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
+    from collabd.hub.turnstile import Turnstile
+
 logger = logging.getLogger("collabd.gateway")
 
 _DROPPED_HEADER = b"sec-websocket-extensions"
@@ -154,7 +156,15 @@ class _Connection(TCPServer):
 class HttpServer:
     """Serves HTTP connections with the Quart-Trio app; `stop` ends them all without waiting for peers."""
 
-    def __init__(self, app: QuartTrio, *, write_timeout_s: float, max_message_bytes: int, max_head_bytes: int) -> None:
+    def __init__(
+        self,
+        app: QuartTrio,
+        *,
+        turnstile: Turnstile,
+        write_timeout_s: float,
+        max_message_bytes: int,
+        max_head_bytes: int,
+    ) -> None:
         config = HypercornConfig()
         config.include_server_header = False
         config.errorlog = logging.getLogger("collabd.http")
@@ -166,6 +176,7 @@ class HttpServer:
         self._app = wrap_app(app, config.wsgi_max_body_size, "asgi")
         self._context = WorkerContext(None)
         self._write_timeout_s = write_timeout_s
+        self._turnstile = turnstile
         self._streams: set[GuardedStream] = set()
         self._stream_ended = trio.Event()
 
@@ -186,7 +197,7 @@ class HttpServer:
         http2: bool = False,
     ) -> None:
         """Serve one connection; nothing that a peer does raises from here. `sock` is that of a plain stream."""
-        guarded = GuardedStream(stream, first_bytes, self._write_timeout_s, sock)
+        guarded = GuardedStream(stream, first_bytes, self._write_timeout_s, self._turnstile, sock)
         self._streams.add(guarded)
         connection = _Connection(self._app, self._config, self._context, {}, guarded)  # type: ignore[arg-type]
         try:

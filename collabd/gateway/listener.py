@@ -6,15 +6,28 @@ system's own calls: no stream objects before it is known what a connection wants
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import socket
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
+logger = logging.getLogger("collabd.gateway")
+
 BACKLOG: Final = 4096
 _AT_ONCE: Final = 16
 """Connections accepted in one go before others get a turn."""
+
+_SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""What accept(2) says when the system, not the peer, is the reason."""
+
+_RETRY_S: Final = 0.1
+_SILENCE_S: Final = 60.0
+"""A shortage is said once a minute: it may come and go with every connection that ends."""
 
 
 class Accepted(trio.abc.AsyncResource):
@@ -41,6 +54,11 @@ class SocketListener(trio.abc.Listener[Accepted]):
         sock.setblocking(False)
         self.sock = sock
         self._waiting: deque[Accepted] = deque()
+
+    @property
+    def has_accepted(self) -> bool:
+        """Whether `accept` has a connection at hand, and will not wait."""
+        return bool(self._waiting)
 
     async def accept(self) -> Accepted:
         """The next connection. Raises OSError, as when no file descriptor is left."""
@@ -76,6 +94,43 @@ class SocketListener(trio.abc.Listener[Accepted]):
         while self._waiting:
             self._waiting.popleft().sock.close()
         await trio.lowlevel.checkpoint()
+
+
+async def serve_connections(
+    listener: SocketListener,
+    handle: Callable[[Accepted], Awaitable[None]],
+    wait_room: Callable[[], Awaitable[None]],
+    handlers: trio.Nursery,
+) -> None:
+    """Accept until cancelled, and handle each connection in a task of `handlers`, which closes it.
+
+    `wait_room` is awaited before more are accepted. Without a free file descriptor newcomers wait in the kernel's
+    queue, and those who are in go on. Raises OSError when the socket itself fails.
+    """
+    silent_until = -_SILENCE_S
+    async with listener:
+        while True:
+            if not listener.has_accepted:
+                await wait_room()
+            try:
+                accepted = await listener.accept()
+            except OSError as error:
+                if error.errno not in _SHORTAGES:
+                    raise
+                if trio.current_time() >= silent_until:
+                    silent_until = trio.current_time() + _SILENCE_S
+                    why = os.strerror(error.errno)
+                    logger.error("new connections wait: %s; raise LimitNOFILE, or lower limits.connections", why)
+                await trio.sleep(_RETRY_S)
+            else:
+                handlers.start_soon(_handle, handle, accepted)
+
+
+async def _handle(handle: Callable[[Accepted], Awaitable[None]], accepted: Accepted) -> None:
+    try:
+        await handle(accepted)
+    finally:
+        await trio.aclose_forcefully(accepted)
 
 
 async def open_listeners(host: str, port: int) -> list[SocketListener]:

@@ -19,6 +19,7 @@ import trio
 
 from collabd.errors import ProtocolError
 from collabd.gateway.crowd import Crowd
+from collabd.gateway.guarded_stream import PacedStream
 from collabd.gateway.handshake import Upgrade, refusal
 from collabd.gateway.head import Kind, tell_kind
 from collabd.gateway.listener import Accepted, plain_host
@@ -64,6 +65,10 @@ class Gateway:
     async def read_sockets(self) -> None:
         """Read plain WebSockets as bytes come; runs until cancelled. Readers pause while the store is behind."""
         await self._poller.run(self._hub.committer.wait_room)
+
+    async def wait_room(self) -> None:
+        """Wait while a crowd of those accepted has not been heard yet."""
+        await self._hub.turnstile.wait_short()
 
     async def wait_greeted(self) -> None:
         """Return once the first request of everybody who was accepted is read, or its time is over."""
@@ -116,10 +121,12 @@ class Gateway:
             await _refuse(_stream(sock), kind)
 
     async def _handle_tls(self, stream: trio.SocketStream, context: ssl.SSLContext, client: tuple[str, int]) -> None:
-        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        transport = PacedStream(stream, self._hub.turnstile)
+        secure = trio.SSLStream(transport, context, server_side=True, https_compatible=True)
         try:
             with self._greets(), trio.fail_after(self._config.server.handshake_timeout_s):
                 await secure.do_handshake()
+            transport.is_paced = False
         except trio.TooSlowError:
             self._limited["handshake_timeout_s"] += 1
             return
@@ -158,6 +165,7 @@ class Gateway:
                 data = await receive()
                 if not data:
                     break
+                await self._hub.turnstile.pass_through()
                 received += data
                 kind, end = tell_kind(received, limit)
                 if kind is Kind.TOO_LARGE:

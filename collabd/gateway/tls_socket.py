@@ -18,6 +18,7 @@ from collabd.hub.joining import admit, counted_address, join
 from collabd.protocol import close_codes
 
 if TYPE_CHECKING:
+    from collabd.gateway.guarded_stream import PacedStream
     from collabd.hub.connection import Connection
     from collabd.hub.hub import Hub
 
@@ -25,7 +26,7 @@ _READ_BYTES: Final = 65536
 _GOODBYE_TIMEOUT: Final = 2.0
 
 
-async def serve_tls(hub: Hub, stream: trio.SSLStream[trio.SocketStream], upgrade: Upgrade) -> None:
+async def serve_tls(hub: Hub, stream: trio.SSLStream[PacedStream], upgrade: Upgrade) -> None:
     """Serve one upgraded connection on an encrypted stream until it ends."""
     link = BufferedLink(upgrade.caller.address, stream.send_all)
     with counted_address(hub, link.remote_address):
@@ -54,9 +55,7 @@ async def serve_tls(hub: Hub, stream: trio.SSLStream[trio.SocketStream], upgrade
             connection.session.run.detach(connection, code, reason)
 
 
-async def _read(
-    stream: trio.SSLStream[trio.SocketStream], reader: FrameReader, connection: Connection, rest: bytes
-) -> None:
+async def _read(stream: trio.SSLStream[PacedStream], reader: FrameReader, connection: Connection, rest: bytes) -> None:
     committer = connection.session.run.hub.committer
     if rest and not reader.feed(rest, trio.current_time()):
         return
@@ -72,7 +71,7 @@ async def _read(
 
 
 async def _part(
-    stream: trio.SSLStream[trio.SocketStream], link: BufferedLink, reader: FrameReader, connection: Connection
+    stream: trio.SSLStream[PacedStream], link: BufferedLink, reader: FrameReader, connection: Connection
 ) -> tuple[int | None, str]:
     code, reason = reader.close_code()
     if connection.close_code is not None:
@@ -91,7 +90,7 @@ async def _part(
     return code, reason
 
 
-async def _read_to_the_end(stream: trio.SocketStream) -> None:
+async def _read_to_the_end(stream: PacedStream) -> None:
     """Closing with unread bytes would reset what was just written, the close frame with it."""
     await stream.send_eof()
     while await stream.receive_some(_READ_BYTES):

@@ -31,6 +31,7 @@ from collabd.hub.listing import StoredRuns
 from collabd.hub.older import OlderChunks
 from collabd.hub.ring import RingBudget
 from collabd.hub.run import Loaded, Run
+from collabd.hub.turnstile import Turnstile
 from collabd.metrics import Counters
 from collabd.protocol import close_codes
 from collabd.protocol.addresses import Proxies
@@ -87,6 +88,7 @@ class Hub:
         )
         self.committer = Committer(store, self.counters)
         self.stored_runs = StoredRuns(store)
+        self.turnstile = Turnstile()
         self.health = HealthRecords()
         self.heartbeat = Heartbeat(config.websocket.heartbeat_interval_s, self.random)
         self.history = History(moment(self.counters, None, at=now_ms(), steady=trio.current_time()))

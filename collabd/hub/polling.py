@@ -87,6 +87,7 @@ async def _wait_for_news(hub: Hub, run: Run, request: PollRequest, *, until: int
         wait_ms = request.wait_ms if until is None else min(request.wait_ms, until - hub.now_ms())
         with trio.move_on_after(max(0, wait_ms) / 1000):
             await run.changed.wait()
+            await hub.turnstile.pass_through()  # many may have waited for the same news
     finally:
         hub.waiting_polls -= 1
 

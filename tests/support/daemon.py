@@ -52,7 +52,7 @@ class Daemon:
         if not line.startswith(READY):
             raise AssertionError(f"the daemon did not start: {line!r} {self.log.read_text()}")
         self.url = line.removeprefix(READY).strip()
-        self.host, _, ready_port = self.url.removeprefix("http://").rpartition(":")
+        self.host, _, ready_port = self.url.partition("://")[2].rpartition(":")
         self.port = int(ready_port)
 
     def kill(self) -> None:

@@ -14,7 +14,11 @@ from pathlib import Path
 def names() -> list[str]:
     """The tortures there are: the modules beside this one that have a `main`."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
-    return [module.stem for module in modules if module.stem != "__main__" and "\ndef main(" in module.read_text()]
+    return [
+        module.stem
+        for module in modules
+        if module.stem != "__main__" and "\ndef main(arguments: list[str]) -> int:" in module.read_text()
+    ]
 
 
 def main(arguments: list[str]) -> int:

@@ -39,18 +39,19 @@ class Window:
         self._proc = Path("/proc") / str(daemon.process.pid)
         self._asking = trio.Lock()
 
-    async def ask(self, question: str) -> dict[str, int]:
+    async def ask(self, question: str) -> dict[str, Any]:
         """An answer from the inside (tests/torture/observed.py)."""
         async with self._asking:
-            answer: dict[str, int] = json.loads(await trio.to_thread.run_sync(self._ask, question))
-            return answer
+            return await trio.to_thread.run_sync(self.ask_now, question)
 
-    def _ask(self, question: str) -> str:
+    def ask_now(self, question: str) -> dict[str, Any]:
+        """The same, for who has no event loop."""
         assert self._daemon.process.stdin is not None
         assert self._daemon.process.stdout is not None
         self._daemon.process.stdin.write(question + "\n")
         self._daemon.process.stdin.flush()
-        return self._daemon.process.stdout.readline()
+        answer: dict[str, Any] = json.loads(self._daemon.process.stdout.readline())
+        return answer
 
     def rss_bytes(self) -> int:
         """Memory that the process holds."""
