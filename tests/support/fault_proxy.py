@@ -15,8 +15,10 @@ On its own:       python -m tests.support.fault_proxy --upstream 127.0.0.1:8080
     mute                 the server's bytes are swallowed, the client's pass: answers get lost. A connection that lost
                          bytes stays mute until it is cut
     halfopen             every existing connection dies for the server (reset) and stays open and silent for the client
+    cut-after N          every existing connection is reset when N more bytes of the server's have passed: in mid-frame
+    hold                 nothing passes on existing connections until `heal`, not even their ends; new ones pass
     close-ws-after MS    every WebSocket is reset MS milliseconds after the server's `101`
-    heal                 ends refuse, stall, delay, mute and close-ws-after; brings no connection back
+    heal                 ends refuse, stall, hold, delay, mute and close-ws-after; brings no connection back
     connections          answers `ok connections N`: how many were accepted so far
 """
 
@@ -52,6 +54,10 @@ class _Link:
         self.muted = False
         self.silent = False
         self.is_websocket = False
+        self.is_late = False
+        self.flowing = trio.Event()
+        self.flowing.set()
+        self.bytes_left: float = math.inf
         self.scope = trio.CancelScope()
 
     def cut(self) -> None:
@@ -59,6 +65,11 @@ class _Link:
         _reset(self.client)
         _reset(self.server)
         self.scope.cancel()
+
+    def hold(self) -> None:
+        """Let nothing pass until `flowing` is set; after that what was held back still arrives, whoever is gone."""
+        self.is_late = True
+        self.flowing = trio.Event()
 
     def half_open(self) -> None:
         """Reset the server's side only; the client is left with a connection that says nothing."""
@@ -83,6 +94,11 @@ class FaultProxy:
         self._close_ws_after_s: float | None = None
         self.accepted = 0
         self.port = 0
+
+    @property
+    def connected(self) -> int:
+        """Connections that lead to the server now."""
+        return len(self._links)
 
     def set_upstream(self, host: str, port: int) -> None:
         """Send new connections elsewhere: a server that came back on another port."""
@@ -118,6 +134,16 @@ class FaultProxy:
         """Let nothing pass until `heal`."""
         self._flowing = trio.Event()
 
+    def cut_after(self, size: int) -> None:
+        """Reset every existing connection when so many more bytes of the server's have passed."""
+        for link in self._links:
+            link.bytes_left = size
+
+    def hold(self) -> None:
+        """Hold every existing connection back until `heal`, while new ones pass."""
+        for link in self._links:
+            link.hold()
+
     def delay(self, seconds: float) -> None:
         """Pass everything on `seconds` later."""
         self._delay_s = seconds
@@ -144,6 +170,8 @@ class FaultProxy:
         self._delay_s = 0.0
         self._mute = False
         self._close_ws_after_s = None
+        for link in self._links:
+            link.flowing.set()
         if self._listener is None:
             await self.listen()
 
@@ -185,7 +213,7 @@ class FaultProxy:
         try:
             return bytes(await source.receive_some(_CHUNK))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            if not link.silent:
+            if not link.silent and not link.is_late:
                 link.cut()
             return b""
 
@@ -199,6 +227,7 @@ class FaultProxy:
         async for due, chunk in receive:
             await trio.sleep_until(due)
             await self._flowing.wait()
+            await link.flowing.wait()
             if link.silent:
                 continue
             if from_server:
@@ -206,17 +235,24 @@ class FaultProxy:
                 if link.muted:
                     continue
                 self._notice_upgrade(link, chunk)
+                chunk = chunk[: int(min(link.bytes_left, len(chunk)))]
+                link.bytes_left -= len(chunk)
             try:
                 await sink.send_all(chunk)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
+                if link.is_late and from_server:
+                    continue
                 if not link.silent:
                     link.cut()
                 return
+            if not link.bytes_left:
+                link.cut()
         await self._end(link, sink, from_server)
 
     async def _end(self, link: _Link, sink: trio.SocketStream, from_server: bool) -> None:
         """Pass an orderly end on; a silent link ends only with its client."""
         await self._flowing.wait()
+        await link.flowing.wait()
         if link.silent:
             if not from_server:
                 link.scope.cancel()
@@ -259,12 +295,15 @@ async def _obey(proxy: FaultProxy, line: str) -> str:
         "stall": proxy.stall,
         "mute": proxy.mute,
         "halfopen": proxy.half_open,
+        "hold": proxy.hold,
     }
     timed: dict[str, Callable[[float], None]] = {"delay": proxy.delay, "close-ws-after": proxy.close_websockets_after}
     if name in plain and not arguments:
         plain[name]()
     elif name in timed and len(arguments) == 1 and arguments[0].isdigit():
         timed[name](int(arguments[0]) / 1000)
+    elif name == "cut-after" and len(arguments) == 1 and arguments[0].isdigit():
+        proxy.cut_after(int(arguments[0]))
     elif name == "heal" and not arguments:
         await proxy.heal()
     elif name == "connections" and not arguments:

@@ -127,6 +127,50 @@ async def test_a_half_open_connection_is_silent_for_the_client_and_stays_open() 
         assert await _ask(await _connect(proxy), b"c") == b"C"
 
 
+async def test_a_connection_is_cut_in_the_middle_of_an_answer() -> None:
+    """`cut-after` lets exactly so many bytes of the server's through."""
+    async with _proxied_echo() as proxy:
+        stream = await _connect(proxy)
+        await _ask(stream, b"a")
+        proxy.cut_after(2)
+        await stream.send_all(b"abc")
+        assert await stream.receive_some(100) == b"AB"
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some(100)
+        assert await _ask(await _connect(proxy), b"def") == b"DEF"
+
+
+async def test_what_was_held_back_arrives_after_what_came_later() -> None:
+    """`hold`: a new connection overtakes, and the old one's bytes come though its client is gone."""
+    came: list[bytes] = []
+    everything = trio.Event()
+
+    async def note(stream: trio.SocketStream) -> None:
+        async for chunk in stream:
+            came.append(bytes(chunk))
+        if len(came) == 2:
+            everything.set()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, note, 0, host="127.0.0.1"))
+        async with open_fault_proxy("127.0.0.1", listeners[0].socket.getsockname()[1]) as proxy:
+            old = await _connect(proxy)
+            while not proxy.connected:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            proxy.hold()
+            await old.send_all(b"old")
+            await old.aclose()
+            async with await _connect(proxy) as new:
+                await new.send_all(b"new")
+                while not came:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            await proxy.heal()
+            with trio.fail_after(60):
+                await everything.wait()
+        nursery.cancel_scope.cancel()
+    assert came == [b"new", b"old"]
+
+
 async def test_a_websocket_is_reset_a_while_after_its_upgrade() -> None:
     """`close-ws-after` spares connections that are no WebSockets."""
     async with _proxied_echo() as proxy:

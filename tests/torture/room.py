@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -40,8 +41,13 @@ class Room:
         self._until = 0.0
         self._http: httpx.AsyncClient
 
-    async def round(self, seconds: float) -> None:
-        """People come, work for so many seconds, and go; then what they saw is judged. Raises Broken."""
+    async def round(self, seconds: float, *, switchers: int = 0) -> None:
+        """People come, work for so many seconds, and go; then what they saw is judged. Raises Broken.
+
+        `switchers` more go between WebSocket and polling.
+        """
+        while len(self._known) < 3 + switchers:
+            self._known.append(View(self.log, f"{self.name}-switcher{len(self._known)}"))
         self._until = trio.current_time() + seconds
         base_url = f"http://127.0.0.1:{self._port}"
         async with (
@@ -58,14 +64,14 @@ class Room:
         self.done["rounds"] += 1
 
     def _actors(self) -> list[Callable[[], Awaitable[None]]]:
-        resumer, switcher, poller = self._known
+        resumer, poller, *switchers = self._known
         return [
             lambda: self._write("ann"),
             lambda: self._write("ben"),
             lambda: self._publish("carl"),
             self._come_and_go,
             lambda: self._resume(resumer),
-            lambda: self._switch(switcher),
+            *(partial(self._switch, view) for view in switchers),
             lambda: self._poll(poller),
             self._replay,
         ]
