@@ -82,13 +82,13 @@ def status(
 ) -> None:
     """Say whether the server runs, and what it keeps: database, write-ahead log, disk, events and their age.
 
-    Without --url also looks into the data directory, so that something is known of a server that does not run. Exit
-    status: 0 running, 3 not running, 1 the server could not be asked, 2 wrong usage.
+    Of the server that the configuration binds also looks into the data directory, so that something is known of one
+    that does not run. Exit status: 0 running, 3 not running, 1 the server could not be asked, 2 wrong usage.
     """
     from collabd.operating.status import in_words, take_status
 
     server = _server(config_file, url, token, token_file)
-    report = take_status(server, None if url is not None else _own_data(config_file))
+    report = take_status(server, _own_data(config_file, server.url))
     click.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else in_words(report, time.time()))
     sys.exit(exits.DONE if report["running"] else exits.ATTENTION)
 
@@ -154,12 +154,19 @@ def dashboard() -> None:
 commands: list[click.Command] = [top, doctor, status, bench, dashboard]
 
 
-def _own_data(config_file: Path | None) -> dict[str, Any] | None:
-    """What lies in the configured data directory, None where this user may not see it. Raises DatabaseUnusable."""
+def _own_data(config_file: Path | None, url: str) -> dict[str, Any] | None:
+    """What lies in the configured data directory; None of another server, and where this user may not see it.
+
+    Raises DatabaseUnusable.
+    """
     from collabd.config import load_config
+    from collabd.operating.server import own_url
     from collabd.store.upkeep import contents
 
-    data_dir = load_config(find_config(config_file), os.environ).storage.data_dir
+    config = load_config(find_config(config_file), os.environ)
+    if url != own_url(config):
+        return None
+    data_dir = config.storage.data_dir
     try:
         return {"directory": str(data_dir), **contents(data_dir)._asdict()}
     except NotDone:

@@ -37,6 +37,7 @@ WHOLE_PACKAGES: dict[str, str] = {
     "chromium": "chromium",
     "curl": "curl",
     "openssl": "openssl",
+    "sqlite3": "sqlite3",
     "systemd": "/lib/systemd/systemd",
 }
 MOST_RETRIED = 8  # more failures than this are no accident of the moment

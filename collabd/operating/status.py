@@ -72,7 +72,7 @@ def _data_lines(report: Report, now_s: float) -> list[str]:
     elif storage is not None:
         sizes = (storage["databaseBytes"], storage["walBytes"], storage["diskFreeBytes"])
         times = [_moment(storage["oldestEventAt"]), _moment(storage["newestEventAt"])]
-        lines, events, schema, epoch = [], "events", "", storage["epoch"]
+        lines, events, schema, epoch = [], "retained", "", storage["epoch"]
     else:
         return []
     lines.append(f"  database   {size(sizes[0])}, write-ahead log {size(sizes[1])}, {size(sizes[2])} free on the disk")

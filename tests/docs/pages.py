@@ -44,6 +44,10 @@ PAGES: dict[str, Page] = {
     "docs/performance.md": Page(has_daemon=False),
     "docs/protocol.md": Page(has_daemon=False),
     "docs/proxies.md": Page(has_daemon=False),
+    "docs/cli.md": Page(),
+    "docs/data.md": Page(
+        before="for n in 1 2; do collabd send 3f2b8c1e-5d4a-4f6b-9c7d-8e9f0a1b2c3d GRAFT '{}' >.sent; done"
+    ),
     "docs/python.md": Page(),
     "docs/security.md": Page(has_daemon=False),
     "docs/web.md": Page(has_daemon=False),
@@ -66,5 +70,9 @@ NOT_RUN: dict[tuple[str, str], tuple[str, str]] = {
     ("docs/performance.md", "python -m benchmarks "): (
         "it takes half an hour; the quick form is run against the recorded figures",
         "benchmarks/quick.py",
+    ),
+    ("docs/data.md", 'sqlite3 -readonly backup.sqlite3 "SELECT count(*) FROM ai_run"'): (
+        "sqlite3 is a program of its own that not every machine has",
+        "tests/commands/test_docs.py",
     ),
 }
