@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -80,7 +81,7 @@ class QueueFile:
                     self._check_header(record)
                 else:
                     _apply(record, messages)
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 self._blocked(f"line {number} is damaged; move the file away to start with an empty queue", error)
         return messages
 
@@ -102,7 +103,7 @@ class QueueFile:
             self.rewrite(waiting)
         message.durable = False
         try:
-            self._append({"add": message.text, "attempts": message.attempts})
+            self._append(_record(message))
         except OSError as error:
             self._blocked(f"it cannot be written ({error.strerror}); nothing of the message was kept", error)
         self._unsynced.append(message)
@@ -182,7 +183,7 @@ class QueueFile:
     def rewrite(self, messages: Iterable[Outgoing]) -> None:
         """Put a new file with only these messages in the old one's place. Raises StorageBlocked."""
         kept = list(messages)
-        records = [self._header, *({"add": message.text, "attempts": message.attempts} for message in kept)]
+        records = [self._header, *map(_record, kept)]
         content = b"".join(dump(record).encode() + b"\n" for record in records)
         new_path = f"{self._path}.new"
         try:
@@ -222,9 +223,16 @@ class QueueFile:
         self._fd = self._lock_fd = -1
 
 
+def _record(message: Outgoing) -> dict[str, Any]:
+    """The line that keeps a message; the checksum tells a text that was changed on the disk and is JSON still."""
+    return {"add": message.text, "attempts": message.attempts, "crc32": zlib.crc32(message.text.encode())}
+
+
 def _apply(record: dict[str, Any], messages: dict[str, Outgoing]) -> None:
     """Apply one line of the file. Raises KeyError, TypeError or ValueError for a line that is none."""
     if "add" in record:
+        if record["crc32"] != zlib.crc32(record["add"].encode()):
+            raise ValueError("its text is not what was written")
         sent = json.loads(record["add"])
         message_id, event_type, attempts = sent["clientMessageId"], sent["eventType"], record["attempts"]
         if not (isinstance(message_id, str) and isinstance(event_type, str) and isinstance(attempts, int)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -252,15 +254,16 @@ async def test_a_new_file_is_written_on_even_where_its_directory_cannot_be_synce
         {"add": '{"clientMessageId":"a","eventType":"FLAG"}', "attempts": "x"},
         {"add": "[]", "attempts": 0},
         {"add": 5, "attempts": 0},
+        {"add": '{"clientMessageId":"a","eventType":"FLAG"}', "attempts": 0, "crc32": 1},
     ],
 )
 def test_a_line_that_is_json_and_no_message_is_damage(tmp_path: Path, line: Any) -> None:
     """P2: said when the file is opened, not met later."""
-    import json
-
     path = tmp_path / "queue"
     QueueFile(path, server=URL, run_id=RUN, user_id="ann").close()
     with path.open("a") as file:
+        if isinstance(line["add"], str):
+            line = {"crc32": zlib.crc32(line["add"].encode())} | line
         file.write(json.dumps(line) + "\n")
     with pytest.raises(errors.StorageBlocked, match="line 2 is damaged"):
         QueueFile(path, server=URL, run_id=RUN, user_id="ann")

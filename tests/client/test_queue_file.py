@@ -78,6 +78,17 @@ def test_damage_in_the_middle_is_refused_and_left_as_it_is(tmp_path: Path, damag
     assert path.read_bytes() == content
 
 
+def test_a_text_that_was_changed_on_the_disk_is_damage_though_it_is_json(tmp_path: Path) -> None:
+    """P2: a message goes out as it was accepted, or not at all."""
+    path = tmp_path / "queue"
+    queue = opened(path)
+    queue.add(message(0, "paid 100"), [])
+    queue.close()
+    path.write_bytes(path.read_bytes().replace(b"paid 100", b"paid 900"))
+    with pytest.raises(errors.StorageBlocked, match="line 2 is damaged"):
+        opened(path)
+
+
 @pytest.mark.parametrize("content", [b"hello", b"hello\n", b"\x89PNG\r\n\x1a\n", b'{"format":"other"}\n'])
 def test_a_file_of_something_else_is_never_overwritten(tmp_path: Path, content: bytes) -> None:
     """R32: a mistyped path costs nothing."""
