@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 
 DOCS = Path(__file__).parents[2] / "docs" / "web.md"
 
-PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+PHONE: dict[str, Any] = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 LOOKS = [
     pytest.param({**DESKTOP, "color_scheme": "light"}, id="desktop light"),
@@ -146,6 +146,27 @@ def test_what_people_write_is_text_and_stays_in_its_place(
     assert_fits(ann.page)
     ann.page.locator("data-table .open", has_text=text).first.click()
     expect(ann.page.locator(".drawer h2")).to_have_text(text)
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/3f2b8c1e-5d4a-4f6b-9c7d-8e9f0a1b2c3d", "/admin"])
+def test_the_browser_holds_pages_to_the_policy(people: People, daemon: Daemon, path: str) -> None:
+    """What the policy forbids does not happen on a page: markup out of text, inline scripts, requests elsewhere."""
+    ann = people("ann")
+    ann.page.goto(daemon.url + path)
+    expect(ann.page.locator("header.top .brand")).to_be_visible()
+    tried = ann.page.evaluate(
+        """async () => {
+            const refused = [];
+            try { document.body.innerHTML = "<p>markup</p>"; } catch (error) { refused.push(error.name); }
+            const heard = new Promise((resolve) => document.addEventListener("securitypolicyviolation",
+                ({ effectiveDirective }) => effectiveDirective === "connect-src" && resolve(effectiveDirective)));
+            await fetch("https://elsewhere.example/").catch((error) => refused.push(error.name));
+            return [...refused, await heard, globalThis.trustedTypes.getAttributeType("script", "src")];
+        }"""
+    )
+    assert tried == ["TypeError", "TypeError", "connect-src", "TrustedScriptURL"]
+    assert ann.complaints != []  # the browser says so too
+    ann.complaints.clear()
 
 
 def test_everything_is_done_by_keyboard(people: People, run_id: str) -> None:

@@ -120,7 +120,7 @@ scenario("S3: a proxy ends every WebSocket 200 ms after its upgrade; then it sto
   const { server, proxy, run, ann, bob } = await twoBehindProxy(stage);
   await proxy.say("close-ws-after 200");
   await until(ann.usingFallback, (fallback) => fallback, "fallback");
-  assert.equal(ann.connectionHealth().status, "polling");
+  await until(ann.connectionHealth, ({ status }) => status === "polling", "an answered poll");
   const sent = flags(ann, "a", 30);
   const others = flags(bob, "b", 30);
   await Promise.all([...sent, ...others]);
