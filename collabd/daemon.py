@@ -89,6 +89,7 @@ async def serve(config: Config, load: Callable[[], Config]) -> None:
             write_timeout_s=config.server.write_timeout_s,
             max_message_bytes=config.websocket.max_message_bytes,
             max_head_bytes=config.limits.request_head_max_bytes,
+            messages=(config.limits.messages_per_second, config.limits.message_burst),
         )
         gateway = Gateway(hub, http, tls)
         running = Running(hub, door, http, tls)

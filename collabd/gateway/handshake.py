@@ -15,6 +15,7 @@ from websockets.protocol import Protocol, Side
 from websockets.server import ServerProtocol
 
 from collabd.errors import ProtocolError
+from collabd.gateway.strict import check_head
 from collabd.hub.admission import make_caller, selected_subprotocol
 from collabd.protocol.addresses import Proxies
 from collabd.protocol.prefix import below_prefix
@@ -47,11 +48,11 @@ class Upgrade:
         self._protocol = ServerProtocol(logger=_SILENT)
         self._protocol.receive_data(head)
         events = self._protocol.events_received()
-        self.refused: ProtocolError | None = None
+        self.refused = _fault_of(head)
         self.path = self._query = ""
         request: Request | None = None
         if not events or not isinstance(events[0], Request):
-            self.refused = ProtocolError("invalid_parameter", "this is no valid HTTP request")
+            self.refused = self.refused or ProtocolError("invalid_parameter", "this is no valid HTTP request")
         else:
             request = events[0]
             path, _, self._query = request.path.partition("?")
@@ -71,7 +72,7 @@ class Upgrade:
         response = self._protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             text = (response.body or b"").decode().strip().removeprefix("Failed to open a WebSocket connection: ")
-            self.refused = ProtocolError("invalid_parameter", f"this is no WebSocket upgrade: {text}")
+            self.refused = self.refused or ProtocolError("invalid_parameter", f"this is no WebSocket upgrade: {text}")
             return
         selected = selected_subprotocol(self.caller.headers)
         if selected is not None:
@@ -85,6 +86,14 @@ class Upgrade:
     def frame_protocol(self) -> Protocol:
         """What reads the frames after it; the protocol that read the request would keep that, headers and all."""
         return Protocol(Side.SERVER, max_size=self._max_message_bytes, logger=_SILENT)
+
+
+def _fault_of(head: bytes) -> ProtocolError | None:
+    try:
+        check_head(head, len(head))  # its size was looked at while it came
+    except ProtocolError as error:
+        return error
+    return None
 
 
 def refusal(error: ProtocolError) -> bytes:

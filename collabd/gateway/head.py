@@ -8,6 +8,7 @@ from typing import Final
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
+_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 
 
 class Kind(Enum):
@@ -25,6 +26,8 @@ def tell_kind(received: bytes | bytearray, max_bytes: int) -> tuple[Kind, int]:
     if received.startswith(b"PRI * HTTP/2"):
         return Kind.HTTP2_PREFACE, 0
     end = received.find(END_OF_HEAD)
+    if _BARE_LINE_FEED.search(received, 0, end if end >= 0 else len(received)):
+        return Kind.HTTP, 0  # where it is refused with a word, and does not wait for an end that may never come
     if end < 0:
         return (Kind.TOO_LARGE if len(received) > max_bytes else Kind.INCOMPLETE), 0
     end += len(END_OF_HEAD)

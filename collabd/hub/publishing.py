@@ -5,7 +5,7 @@ Law of this file: it knows messages and answers, not HTTP. Rules: docs/protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collabd.hub.session import Session
     from collabd.protocol.rate import Rates
 
+ReadBody = Callable[[], Awaitable[bytes]]
 MAX_BATCH: Final = 100
 MAX_BODY_BYTES: Final = 1024 * 1024
 COMMIT_TIMEOUT_S: Final = 30.0
@@ -49,21 +50,22 @@ class Sender(NamedTuple):
     rates: Rates | None
 
 
-async def publish(hub: Hub, caller: Caller, run_text: str, query: bytes, body: bytes) -> bytes:
+async def publish(hub: Hub, caller: Caller, run_text: str, query: bytes, read_body: ReadBody) -> bytes:
     """Take the messages of a body and answer `{"acks":[…]}`. Raises ProtocolError when it is refused as a whole.
 
-    A body that is one message is refused as a whole when its message is.
+    A body that is one message is refused as a whole when its message is. The body is read, by `read_body`, when it is
+    known that the caller may publish: nobody else's is worth keeping.
     """
     admission.refuse_while_draining(hub)
     run_id = parse_run_id(run_text)
     user_id, session_id = parse_sender(parse_query(query))
     if hub.names_are_free and user_id is None:
         raise ProtocolError("user_required", "give a userId in the query")
-    messages, is_batch = parse_body(body)
     admission.check_origin(hub, caller)
     identity = admission.authenticate(hub, caller)
     user_id = admission.require_user(identity, user_id)
     admission.check_rights(identity, run_id)
+    messages, is_batch = parse_body(await read_body())
     run = await open_run(hub, run_id, create=True)
     if run is None:
         raise admission.run_not_found()

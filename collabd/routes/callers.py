@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def caller_of(hub: Hub, request: Request) -> Caller:
     """The caller of an HTTP request."""
-    return make_caller(hub.proxies, request.method, request.headers.items(), request.scheme, _peer(request))
+    headers = request.headers.items()
+    if request.http_version == "1.0":  # Quart gives such a request an empty Host when it has none
+        headers = [(name, value) for name, value in headers if value or name.lower() != "host"]
+    return make_caller(hub.proxies, request.method, headers, request.scheme, _peer(request))
 
 
 def caller_of_socket(hub: Hub, websocket: Websocket) -> Caller:

@@ -36,8 +36,7 @@ def collaboration_routes(hub: Hub) -> Blueprint:
 
     @routes.post("/api/runs/<run_id>/collaboration/events")
     async def publish_route(run_id: str) -> Response:
-        body = cast(bytes, await request.get_data(cache=False, as_text=False))
-        return json_response(await publish(hub, caller_of(hub, request), run_id, request.query_string, body))
+        return json_response(await publish(hub, caller_of(hub, request), run_id, request.query_string, _read_body))
 
     @routes.get("/api/runs")
     async def runs_route() -> Response:
@@ -65,3 +64,7 @@ def _client_config(config: Config) -> bytes:
             "maxMessageBytes": config.websocket.max_message_bytes,
         }
     )
+
+
+async def _read_body() -> bytes:
+    return cast(bytes, await request.get_data(cache=False, as_text=False))

@@ -168,6 +168,8 @@ def test_refusals_are_the_daemons_own(front: Stack) -> None:
     """As problem+json, whatever the proxy thinks of the status."""
     run = str(uuid4())
     with front.http() as http:
+        big = http.post(path_of(run, "events?userId=ben"), content=b" " * 1_100_000)
+        assert (big.status_code, big.json()["code"]) == (413, "message_too_big")
         assert http.get(path_of(run, "poll?limit=x")).json()["code"] == "invalid_parameter"
         assert http.get("/api/nothing").json()["code"] == "not_found"
 
