@@ -113,9 +113,9 @@ def test_the_servers_own_pages_may_publish(api: Api, run: str) -> None:
     accepted(api.ask_publish(run, message("GRAFT"), headers={"Origin": api.server.url}))
 
 
-def test_a_bad_body_counts_before_a_bad_origin(api: Api, run: str) -> None:
-    """400 comes before 403."""
-    refused(api.ask_publish(run, b"{", headers=EVIL), 400, "invalid_json")
+def test_a_bad_origin_counts_before_a_bad_body(api: Api, run: str) -> None:
+    """A body is read once it is known that its sender may publish; nobody else's is worth keeping."""
+    refused(api.ask_publish(run, b"{", headers=EVIL), 403, "origin_not_allowed")
     refused(api.ask_publish(run, message("GRAFT"), user=None, headers=EVIL), 400, "user_required")
 
 

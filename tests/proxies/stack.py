@@ -27,7 +27,7 @@ from tests.transports.servers import Certificate, make_certificate
 ROOT = Path(__file__).parents[2]
 UNPACKED = ROOT / ".venv" / "debian" / "usr"
 READY = "collabd is ready at "
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 PREFIX = "/collab"
 
 
