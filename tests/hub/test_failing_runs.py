@@ -30,8 +30,12 @@ def graft(message_id: str, data: Any = None) -> dict[str, Any]:
 
 async def ask_publish(hub: Hub, *messages: dict[str, Any], user: str = "http") -> list[dict[str, Any]]:
     """Publish a batch; the answers."""
-    body = json.dumps({"events": messages}).encode()
-    acks: list[dict[str, Any]] = json.loads(await publish(hub, CALLER, RUN, f"userId={user}".encode(), body))["acks"]
+
+    async def read_body() -> bytes:
+        return json.dumps({"events": messages}).encode()
+
+    answer = await publish(hub, CALLER, RUN, f"userId={user}".encode(), read_body)
+    acks: list[dict[str, Any]] = json.loads(answer)["acks"]
     return acks
 
 
