@@ -14,10 +14,11 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import urlencode
 
 from tests.torture.oracle import Broken, View
-from tests.transports.frames import CLOSE, TEXT, take_frame
+from tests.transports.frames import CLOSE, TEXT, client_frame, take_frame
 
 _WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
@@ -68,6 +69,11 @@ class Member:
         self.sock, self._buffer, self._is_open, self.close_code = sock, bytearray(), False, None
         self._trust = trust
         return sock
+
+    def write(self, event_type: str, data: object, message_id: str) -> None:
+        """Send a message over the WebSocket."""
+        message = {"eventType": event_type, "data": data, "clientMessageId": message_id}
+        self.say(client_frame(TEXT, json.dumps(message).encode()))
 
     def say(self, data: bytes) -> None:
         """Send, now or as soon as the socket takes it."""
@@ -130,10 +136,13 @@ class Member:
             elif frame.opcode == TEXT:
                 self._take_message(json.loads(frame.payload))
 
-    def _take_message(self, message: dict[str, object]) -> None:
-        if message["eventType"] == "WELCOME":
-            self.view.welcome(message["data"])  # type: ignore[arg-type]
-        else:
+    def _take_message(self, message: dict[str, Any]) -> None:
+        kind = message["eventType"]
+        if kind == "WELCOME":
+            self.view.welcome(message["data"])
+        elif kind == "ERROR":
+            raise Broken(f"{self.view.who} was refused: {message}")
+        elif kind not in ("ACK", "DRAIN"):
             self.view.event(message)
 
 
