@@ -21,28 +21,23 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = bar.add_task("")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[share]}"))
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
     began = time.monotonic()
     last = ""
 
     def tell(what: str, done: int, total: int) -> None:
         nonlocal last
         if what != last:
-            # Anew for each thing that is done, so that the time that remains is that of this one.
-            bar.reset(task, description=what, total=total or None)
+            # A task of its own for each thing that is done: rich never makes an unknown length of a known one.
+            for task in bar.task_ids:
+                bar.remove_task(task)
+            bar.add_task(what, total=total or None, share="")
             last = what
-        bar.update(task, completed=done, total=total or None)
+        (task,) = bar.task_ids
+        bar.update(task, completed=done, share=f"{100 * done // total:3} %" if total else "")
         if not bar.live.is_started and time.monotonic() - began > QUIET_S:
             bar.start()
 
