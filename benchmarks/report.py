@@ -1,4 +1,4 @@
-"""Turns measured rounds into results.json, tables in Markdown and the figures of docs/performance.md.
+"""Turns measured rounds into results.json, tables in Markdown and the figures of docs/performance.md and README.md.
 
 Law: arithmetic and text only; measures nothing.
 """
@@ -12,8 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paths import DOCUMENT, RESULTS_JSON, RESULTS_TABLE
+from benchmarks.paths import DOCUMENT, README, RESULTS_JSON, RESULTS_TABLE
 from benchmarks.workloads import FAST, PER_CPU, WORKLOADS, Goal, Workload
+
+IN_README = (
+    "room of 100, 32 outstanding, 32 writers",
+    "critical events, 64 writers in 8 runs, 32 outstanding each",
+    "5,000 clients in 100 runs connect, and idle",
+    "2,000 in one run cut, 100 events behind, all resume",
+    "idle daemon; then 1,000 idle clients",
+)
+"""Titles of the workloads whose goals README.md shows, all of each."""
 
 # workload → server → figure → one value a round
 Results = dict[str, dict[str, dict[str, list[float]]]]
@@ -95,6 +104,12 @@ def goals_table(results: Results) -> str:
     return "\n".join(lines)
 
 
+def chosen(goals: str) -> str:
+    """The rows of the table of goals that README.md shows, those that were missed among them."""
+    beginnings = ("| workload", "|---", *(f"| {what} | " for what in IN_README))
+    return "\n".join(line for line in goals.splitlines() if line.startswith(beginnings))
+
+
 def figures_table(results: Results, names: Iterable[str]) -> str:
     """All figures of these workloads, a row for each workload and server."""
     lines = ["| workload | server | figures: median (range) |", "|---|---|---|"]
@@ -157,7 +172,7 @@ def write(results: Results, about: dict[str, Any], missing: dict[str, str]) -> N
 
 
 def render() -> None:
-    """Make the table of results, and the tables inside docs/performance.md, anew from results.json."""
+    """Make the table of results, and the tables inside docs/performance.md and README.md, anew from results.json."""
     document = json.loads(RESULTS_JSON.read_text())
     results, about, missing = document["workloads"], document["about"], document["missing"]
     RESULTS_TABLE.write_text(markdown(results, about, missing))
@@ -166,6 +181,7 @@ def render() -> None:
     text = fill(text, "goals", goals_table(results))
     text = fill(text, "growth", growth_table(results))
     DOCUMENT.write_text(text)
+    README.write_text(fill(README.read_text(), "performance", chosen(goals_table(results))))
 
 
 def rounded(value: Any) -> Any:

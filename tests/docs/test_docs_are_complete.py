@@ -10,6 +10,7 @@ import trio
 from quart_trio import QuartTrio
 from werkzeug.routing import Rule
 
+from benchmarks.report import chosen, fill
 from collabd.admin_door import AdminDoor
 from collabd.config import Config, settings
 from collabd.config.settings import Setting
@@ -149,3 +150,10 @@ def test_every_table_of_the_database_stands_in_the_architecture() -> None:
     tables = re.findall(r"^CREATE TABLE (\w+)", schema, re.MULTILINE)
     assert tables
     assert {table for table in tables if f"`{table}`" not in ARCHITECTURE} == set()
+
+
+def test_the_readme_shows_the_figures_that_the_page_of_performance_shows() -> None:
+    """`python -m benchmarks --render` writes both."""
+    goals = DOCS["performance.md"].split("<!-- goals -->")[1].split("<!-- /goals -->")[0]
+    readme = (ROOT / "README.md").read_text()
+    assert fill(readme, "performance", chosen(goals)) == readme
