@@ -36,8 +36,10 @@ DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus", "nginx"
 WHOLE_PACKAGES: dict[str, str] = {
     "chromium": "chromium",
     "curl": "curl",
+    "faketime": "faketime",
     "openssl": "openssl",
     "sqlite3": "sqlite3",
+    "strace": "strace",
     "systemd": "/lib/systemd/systemd",
 }
 MOST_RETRIED = 8  # more failures than this are no accident of the moment

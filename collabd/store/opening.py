@@ -40,6 +40,10 @@ MARK_NAME: Final = "collabd.mark"
 Synchronous = Literal["full", "normal"]
 
 _BUSY_TIMEOUT_MS: Final = 1000
+_PAGE_BYTES: Final = 4096
+_WAL_HEADER_BYTES: Final = 32
+"""With no more than that, a write-ahead log holds nothing (https://www.sqlite.org/fileformat2.html, 4.1)."""
+
 _MAGIC: Final = b"SQLite format 3\0"
 
 WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -109,7 +113,9 @@ def open_database(data_dir: Path, *, synchronous: Synchronous, now_ms: int) -> O
             on_error.callback(mark.close)
             marked = mark.read()
         with refused_in_words(path):
-            has_wal = size_of(wal_path(path)) > 0
+            has_wal = size_of(wal_path(path)) > _WAL_HEADER_BYTES
+            if marked is None:
+                _undo_a_torn_creation(path)
             was_closed = marked is not None and not marked.is_open and not has_wal
             _refuse_what_is_not_ours(path, has_wal, was_closed=was_closed)
             writer = _connect_writer(path, synchronous)
@@ -203,6 +209,18 @@ def _close_to_strangers(path: Path) -> None:
                 logger.warning("%s was open to everybody on this machine (mode %04o) and is now closed", file, mode)
 
 
+def _undo_a_torn_creation(path: Path) -> None:
+    """Let SQLite undo its first write where a power cut came in the middle of it.
+
+    Making a database is the only time that there is a rollback journal; every later commit goes to the write-ahead log.
+    Read-only, as everything is looked at from here on, SQLite could not undo it.
+    """
+    journal = path.with_name(path.name + "-journal")
+    if journal.exists() and size_of(path) <= _PAGE_BYTES:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+
+
 def _refuse_what_is_not_ours(path: Path, has_wal: bool, *, was_closed: bool) -> None:
     """Look at the database file without writing to it or its log; an absent one is made, empty."""
     if not path.exists() or size_of(path) == 0:
@@ -270,14 +288,15 @@ def _epoch(writer: sqlite3.Connection) -> str | None:
 def _settle_epoch(path: Path, writer: sqlite3.Connection, marked: Mark | None, found: Found, now_ms: int) -> str:
     """The name of the history; a new one for a new database and for one that lost something.
 
-    Always writes: a directory that cannot be written is found here, and from here on there is a write-ahead log.
+    Always writes, and something new each time ("opening"), since SQLite leaves out what changes nothing: a directory
+    that cannot be written is found here, and from here on there is a write-ahead log.
     """
     lost = loss(marked, found)
     epoch = found.epoch if found.epoch is not None and lost is None else secrets.token_hex(8)
     writer.execute("BEGIN IMMEDIATE")
     writer.executemany(
         "INSERT INTO collabd_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        [("epoch", epoch), ("opened_at", str(now_ms))],
+        [("epoch", epoch), ("opened_at", str(now_ms)), ("opening", secrets.token_hex(8))],
     )
     writer.execute("COMMIT")
     if lost is not None:

@@ -175,7 +175,7 @@ def test_a_truncated_database_is_refused(tmp_path: Path) -> None:
 def test_a_log_without_its_database_is_refused(tmp_path: Path) -> None:
     """SQLite would delete the log of an empty database; it may hold the only copy of events."""
     wal = tmp_path / "collabd.sqlite3-wal"
-    wal.write_bytes(b"events")
+    wal.write_bytes(b"events" * 100)
     with unchanged(wal):
         assert "missing or empty, but collabd.sqlite3-wal beside it holds events" in refusal(tmp_path)
 
