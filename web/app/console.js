@@ -43,7 +43,7 @@ class Console {
     this.asking = {};
   }
 
-  show() {
+  #show() {
     if (this.isShown) return;
     this.isShown = true;
     fill(
@@ -56,13 +56,16 @@ class Console {
     );
   }
 
+  /** Shown first when everything was answered: what comes piece by piece pushes the rest about. */
   async refresh() {
-    await Promise.all([this.refreshSessions(), this.refreshFigures()]);
+    const [areSessionsThere] = await Promise.all([this.refreshSessions(), this.refreshFigures()]);
+    if (areSessionsThere) this.#show();
   }
 
   async refreshSessions() {
     const answer = await this.#ask("metrics");
     if (answer?.ok === true) this.tables.show(answer.body);
+    return answer?.ok === true;
   }
 
   async refreshFigures() {
@@ -85,7 +88,6 @@ class Console {
     this.asking[what] = false;
     if (answer.status === 401 || answer.status === 403) this.#refused(answer, token);
     else if (answer.ok) {
-      this.show();
       this.said = "";
       fill(this.trouble);
     } else this.#drawTrouble(answer);
@@ -173,10 +175,10 @@ const shown = new Console();
 header({ current: "console" });
 fill(page, h("p", { class: "state quiet" }, "Asking the server …"));
 void shown.refresh();
-const whenSeen = (/** @type {() => Promise<void>} */ work) => () =>
+const whenSeen = (/** @type {() => Promise<unknown>} */ work) => () =>
   document.hidden || shown.gate.form.isConnected || void work();
 setInterval(
-  whenSeen(() => shown.refreshSessions()),
+  whenSeen(() => (shown.isShown ? shown.refreshSessions() : shown.refresh())),
   SESSIONS_MS,
 );
 setInterval(
