@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +20,7 @@ import click
 
 from collabd import __version__, exits
 from collabd.config_file import config_option, find_config
-from collabd.errors import CollabdError, ConfigError
+from collabd.errors import CollabdError, ConfigError, NotDone
 
 if TYPE_CHECKING:
     from collabd.config import Config
@@ -105,6 +106,30 @@ def check_config(config_file: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"ok": True, "file": file, "settings": _values(config)}, indent=2))
     else:
         click.echo(_summary(config, file))
+
+
+@cli.command()
+@config_option
+@click.option("--data-dir", metavar="DIR", help="Directory of the database that the daemon has open.")
+def reload(config_file: Path | None, data_dir: str | None) -> None:
+    """Check the configuration, and have the running daemon take it over.
+
+    With an error in it nothing is asked of the daemon (exit status 2). Its log says what changed, and what needs a
+    restart.
+    """
+    config = _load(find_config(config_file), {} if data_dir is None else {"storage.data_dir": data_dir})
+    _check_keys(config)
+    from collabd.store.opening import holder_of
+
+    directory = config.storage.data_dir
+    try:
+        process = holder_of(directory)
+        if process is None:
+            raise NotDone(f"{directory}: no collabd has it open; start one, or say which directory: --data-dir")
+        os.kill(process, signal.SIGHUP)
+    except OSError as error:
+        raise NotDone(f"{directory}: the daemon cannot be asked: {error.strerror}; are you its user?") from None
+    click.echo(f"collabd (process {process}) reads its configuration again; its log says what changes")
 
 
 @cli.command()

@@ -55,12 +55,12 @@ def _ancestors(pid: int) -> list[int]:
 class ServiceManager(NamedTuple):
     """Whom to tell. `address` is empty where nobody asks; `watchdog_s` (seconds) is 0 without a watchdog.
 
-    `main_pid` is told with READY where the manager does not know this process yet, else it is 0.
+    Below a loader no MAINPID is told: of a main process that is not its child systemd hears neither that it ended nor
+    with which status, starts nothing again, and kills it at a stop without asking it first (seen with systemd 252).
     """
 
     address: str = ""
     watchdog_s: float = 0
-    main_pid: int = 0
 
     def tell(self, *assignments: str) -> None:
         """Send assignments such as READY=1. A manager that went away is no reason to stop serving."""
@@ -74,8 +74,7 @@ class ServiceManager(NamedTuple):
 
     def ready(self, status: str) -> None:
         """Serving: after the start, and after a reload whatever came of it."""
-        main_pid = [f"MAINPID={self.main_pid}"] if self.main_pid else []
-        self.tell("READY=1", *main_pid, f"STATUS={status}")
+        self.tell("READY=1", f"STATUS={status}")
 
     def reloading(self, now_us: int | None = None) -> None:
         """A reload has begun; `ready` ends it. `now_us`: CLOCK_MONOTONIC in microseconds, that clock if not given."""
@@ -106,7 +105,7 @@ def find_manager(environ: Mapping[str, str], pids: Pids) -> ServiceManager:
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return ServiceManager()
-    return ServiceManager(address, _watchdog_s(environ, pids), pids.own if pids.loaders else 0)
+    return ServiceManager(address, _watchdog_s(environ, pids))
 
 
 def _watchdog_s(environ: Mapping[str, str], pids: Pids) -> float:

@@ -178,6 +178,21 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def holder_of(data_dir: Path) -> int | None:
+    """The process number of the daemon that has a data directory open; None where there is none. Raises OSError."""
+    try:
+        lock = os.open(data_dir / LOCK_NAME, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.pread(lock, 32, 0) or b"0") or None
+    finally:
+        os.close(lock)
+    return None
+
+
 def lock_file(path: Path) -> int:
     """Hold the lock of a data directory; answers the descriptor to close. Raises DatabaseUnusable, OSError."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

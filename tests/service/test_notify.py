@@ -84,17 +84,9 @@ def test_the_watchdog_is_fed_by_the_process_it_is_meant_for(environ: dict[str, s
 
 
 def test_in_the_single_file_build_the_loaders_variables_are_the_daemons() -> None:
-    """And it tells its own process number, since systemd knows the loader's."""
+    """It is the loader that the watchdog was promised to."""
     environ = {"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "41"}
-    assert find_manager(environ, IN_A_LOADER) == ServiceManager("/run/n", 1.0, 42)
-    assert find_manager(environ, SELF).main_pid == 0
-
-
-def test_the_main_process_is_named_with_ready(tmp_path: Path) -> None:
-    """systemd then watches the daemon and not its loader."""
-    with listening(str(tmp_path / "notify")) as heard:
-        ServiceManager(str(tmp_path / "notify"), 0, 42).ready("serving")
-        assert heard.recv(1000) == b"READY=1\nMAINPID=42\nSTATUS=serving"
+    assert find_manager(environ, IN_A_LOADER) == ServiceManager("/run/n", 1.0)
 
 
 def test_loaders_are_looked_for_only_in_the_single_file_build(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import ssl
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -11,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+import trustme
 
 from collabd.config import Client, Config, Limits, Presence, WebSocket, settings
 from collabd.errors import ConfigError
@@ -183,3 +187,60 @@ def status(daemon: Daemon, path: str, token: str) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
+
+
+@pytest.mark.e2e
+def test_a_renewed_certificate_is_used_from_the_next_handshake_on(tmp_path: Path) -> None:
+    """Under the same names, as programs that renew certificates leave them."""
+    authority = trustme.CA()
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+
+    def renew() -> None:
+        issued = authority.issue_cert("localhost", "127.0.0.1")
+        key.write_bytes(issued.private_key_pem.bytes())
+        key.chmod(0o600)
+        certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+
+    renew()
+    files = Reloadable(tmp_path)
+    files.configure(
+        "the-first-admin-token", f"[server]\ntls_certificate = '{certificate}'\ntls_private_key = '{key}'\n"
+    )
+    with running_daemon(tmp_path / "data", files.settings) as daemon:
+        address = ("127.0.0.1", daemon.port)
+        first = ssl.get_server_certificate(address)
+        assert ssl.get_server_certificate(address) == first
+        renew()
+        reload(daemon, DONE)
+        assert ssl.get_server_certificate(address) != first
+        certificate.write_text("no certificate")
+        reload(daemon, REFUSED)
+        assert "tls_certificate" in daemon.log.read_text()
+        ssl.get_server_certificate(address)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`collabd reload` as somebody types it."""
+    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}
+    typed = [sys.executable, "-m", "collabd", "reload", *arguments]
+    return subprocess.run(typed, capture_output=True, text=True, timeout=90, env=environ)
+
+
+@pytest.mark.e2e
+def test_the_command_asks_the_daemon_of_a_data_directory(tmp_path: Path) -> None:
+    """Only with a sound file, and only where one runs; the exit status says which it was."""
+    files = Reloadable(tmp_path)
+    where = ("--config", str(files.file), "--data-dir", str(tmp_path / "data"))
+    nobody = command(*where)
+    assert (nobody.returncode, "no collabd has it open" in nobody.stderr) == (1, True)
+    with running_daemon(tmp_path / "data", files.settings) as daemon:
+        files.configure("the-second-admin-token", "[limits]\nconections = 1\n")
+        broken = command(*where)
+        assert (broken.returncode, 'did you mean "connections"' in broken.stderr) == (2, True)
+        files.configure("the-second-admin-token", "[client]\npolling_interval_ms = 5000\n")
+        done = command(*where)
+        assert (done.returncode, f"process {daemon.process.pid}" in done.stdout) == (0, True)
+        wait_for(lambda: DONE in daemon.log.read_text())
+        assert daemon.log.read_text().count("reloaded: client.polling_interval_ms") == 1
+        assert REFUSED not in daemon.log.read_text(), "it was not asked with the broken one"
+    assert command(*where).returncode == 1

@@ -30,6 +30,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SYSTEMD = Path("/lib/systemd/systemd")
 NEEDED = ("unshare", "nsenter", "script", "mount", "systemctl", "journalctl")
+NAMESPACES = ("--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--net")
 BOOT_TIMEOUT_S = 90
 # Units that would set up the machine outside, or wait for hardware that is not there.
 MASKED = (
@@ -62,7 +63,7 @@ tidy() {
 }
 trap tidy EXIT
 ( echo "$BASHPID" >"$base/cgroup/$name/cgroup.procs"
-  exec script -qfec "unshare --mount --pid --fork --uts --ipc --cgroup --net --kill-child bash $3 $base/root" "$4"
+  exec script -qfec "unshare $5 --kill-child bash $3 $base/root" "$4"
 ) >/dev/null 2>&1 </dev/null &
 cat >/dev/null
 """
@@ -186,6 +187,8 @@ def require_systemd() -> None:
     """Skip loudly where no systemd can be booted; in CI that is a failure."""
     missing = [name for name in NEEDED if shutil.which(name) is None] + ([] if SYSTEMD.exists() else ["systemd"])
     why = "this needs root" if os.geteuid() != 0 else f"missing: {', '.join(missing)}" if missing else ""
+    if not why and subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True).returncode != 0:
+        why = "namespaces of its own are not allowed here"
     if why and os.environ.get("CI"):
         pytest.fail(f"NOT TESTED: systemd, {why}")
     if why:
@@ -201,7 +204,19 @@ def booted() -> Iterator[Booted]:
         inner, log, errors = (base.with_suffix(f".{each}") for each in ("inner", "log", "errors"))
         inner.write_text(INNER.replace("BINDS", "\n".join(_binds())))
         name = f"collabd-test-{uuid.uuid4().hex[:12]}"
-        command = ["unshare", "--mount", "bash", "-c", OUTER, "boot", str(base), name, str(inner), str(log)]
+        command = [
+            "unshare",
+            "--mount",
+            "bash",
+            "-c",
+            OUTER,
+            "boot",
+            str(base),
+            name,
+            str(inner),
+            str(log),
+            " ".join(NAMESPACES),
+        ]
         with errors.open("w") as said, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as outer:
             try:
                 group = Path(f"/proc/{outer.pid}/root{base}/cgroup/{name}")
@@ -238,7 +253,7 @@ def _binds() -> list[str]:
         "rm -f $R/etc/machine-id",
         f"printf '[Unit]\\nWants=systemd-journald.service\\nAfter=systemd-journald.service\\n' >{units}/booted.target",
         "mkdir -p $R/opt/collabd $R/opt/libraries $R/opt/python",
-        f"cp -r {ROOT}/collabd $R/opt/collabd/",
+        f"cp -rp {ROOT}/collabd $R/opt/collabd/",  # times too: byte code that is older than its source is made anew
         "chmod -R a+rX $R/opt/collabd",
         f"mount --bind {sysconfig.get_path('purelib')} $R/opt/libraries",
         f"mount --bind {sys.base_prefix} $R/opt/python",

@@ -148,8 +148,8 @@ def test_what_may_pass_is_tried_again(machine: Booted) -> None:
 
 def test_a_daemon_that_is_stuck_is_ended_and_started_again(machine: Booted) -> None:
     """SIGSTOP stands in for an event loop that does not turn: the watchdog is not fed, and says so."""
-    before = started(machine, "[Service]\nWatchdogSec=2\nRestartSec=100ms\n")
-    time.sleep(5)
+    before = started(machine, "[Service]\nWatchdogSec=3\nRestartSec=100ms\n")
+    time.sleep(4)
     assert main_pid(machine) == before, "fed, it is left alone"
     machine.run("kill", "-STOP", str(before))
     machine.until(lambda: machine.show("collabd", "NRestarts") != "0", "the watchdog ends it")
@@ -169,3 +169,42 @@ def test_secrets_are_handed_over_by_systemd(machine: Booted) -> None:
     assert not (machine.root / "var/lib/private/collabd/admin.token").exists()
     machine.run("systemctl", "reload", "collabd")
     machine.until(lambda: "keys and tokens were read again" in machine.journal(), "the reload is done")
+
+
+LOADER = """#!/bin/sh
+# What the single-file build does: the daemon is a child of what systemd started, is passed SIGTERM alone, and its
+# status is passed on.
+PYTHONPATH=/opt/collabd:/opt/libraries LD_LIBRARY_PATH=/opt/python/lib
+export PYTHONPATH LD_LIBRARY_PATH
+PYTHON -P -c 'import sys; sys.frozen = True; from collabd.cli import main; main()' "$@" &
+daemon=$!
+trap 'kill -TERM $daemon' TERM
+wait $daemon
+status=$?
+[ $status -lt 128 ] || { wait $daemon; status=$?; }
+exit $status
+"""
+
+
+def test_a_daemon_below_a_loader_is_served_as_well(machine: Booted) -> None:
+    """The single-file build: it says READY, takes the sockets, feeds the watchdog, reloads, drains and comes back."""
+    python = machine.run("sh", "-c", "echo /opt/python/bin/python3.*[0-9]").stdout.split()[0]
+    machine.write("/usr/bin/collabd-loader", LOADER.replace("PYTHON -P", f"{python} -P"), 0o755)
+    unit = "[Service]\nExecStart=\nExecStart=/usr/bin/collabd-loader serve\nWatchdogSec=3\nRestartSec=100ms\n"
+    machine.write(DROP_IN, unit)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "collabd.socket")
+    assert machine.get("/actuator/health")[0] == 200
+    assert "from the service manager (collabd.socket)" in machine.journal()
+    pid = main_pid(machine)
+    time.sleep(4)
+    assert main_pid(machine) == pid, "its watchdog is fed"
+    machine.run("systemctl", "reload", "collabd")
+    machine.until(lambda: "keys and tokens were read again" in machine.journal(), "the reload is done")
+    machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "collabd")
+    machine.until(lambda: machine.show("collabd", "NRestarts") == "1", "systemd starts it again")
+    assert machine.get("/actuator/health")[0] == 200
+    machine.run("systemctl", "stop", "collabd.socket", "collabd")
+    assert machine.show("collabd", "Result") == "success"
+    assert "collabd.daemon: stopped" in machine.journal()
+    assert "second signal" not in machine.journal()
