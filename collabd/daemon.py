@@ -104,7 +104,7 @@ async def serve(config: Config, load: Callable[[], Config]) -> None:
                 logger.info("stopping: draining %d connections", hub.connection_count)
                 manager.stopping(f"stopping: asking {hub.connection_count} sessions to come back")
                 if handed:
-                    await _leave_the_rest_waiting(acceptor, gateway)
+                    await _leave_the_rest_waiting(acceptor, gateway, http)
                 await _stop(hub, http, signals, hub.config.server.drain_timeout_s)
     logger.info("stopped")
 
@@ -195,11 +195,12 @@ async def _accepting(gateway: Gateway, listeners: list[SocketListener]) -> Async
         handlers.cancel_scope.cancel()
 
 
-async def _leave_the_rest_waiting(acceptor: _Acceptor, gateway: Gateway) -> None:
+async def _leave_the_rest_waiting(acceptor: _Acceptor, gateway: Gateway, http: HttpServer) -> None:
     """Accept nobody any more, and hear those out who were accepted a moment ago; who comes now waits in the queue."""
     await acceptor.stop()
     with trio.move_on_after(_GREETING_GRACE_S):
         await gateway.wait_greeted()
+        await http.wait_begun()
 
 
 async def _stop(hub: Hub, http: HttpServer, signals: AsyncIterator[int], timeout_s: float) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +47,7 @@ class _Connection(TCPServer):
     """One HTTP connection on a stream that was accepted, and perhaps encrypted, elsewhere."""
 
     stream: Any
+    begun: Callable[[], None]
     _has_ended = False
     _http: StrictH11 | BoundedH2
     _reading: trio.CancelScope
@@ -63,6 +66,8 @@ class _Connection(TCPServer):
                 await self._linger(_SHORT_LINGER_S if http.has_bad_head else _LINGER_S)
             else:
                 await super().protocol_send(event)
+        if isinstance(event, Updated) and not event.idle:
+            self.begun()  # only now: until the idle timer is stopped, the server's end would close the connection
 
     async def _linger(self, seconds: float) -> None:
         """End our side and leave the rest to the reader.
@@ -148,6 +153,8 @@ class HttpServer:
         self._turnstile = turnstile
         self._streams: set[GuardedStream] = set()
         self._stream_ended = trio.Event()
+        self._fresh: set[GuardedStream] = set()
+        self._none_is_fresh = trio.Event()
 
     def reconfigure(self, *, write_timeout_s: float, max_head_bytes: int) -> None:
         """Hold connections that come from now on to other limits."""
@@ -168,17 +175,31 @@ class HttpServer:
         """Serve one connection; nothing that a peer does raises from here. `sock` is that of a plain stream."""
         guarded = GuardedStream(stream, first_bytes, self._write_timeout_s, self._turnstile, sock)
         self._streams.add(guarded)
+        self._fresh.add(guarded)
         connection = _Connection(self._app, self._config, self._context, {}, guarded)  # type: ignore[arg-type]
+        connection.begun = partial(self._has_begun, guarded)
         try:
             await connection.serve(client, server, tls=tls, http2=self._http2 if http2 else None)
         except* Exception as group:
             logger.warning("an HTTP connection from %s was ended by a fault: %r", client[0], group.exceptions[0])
         finally:
+            self._has_begun(guarded)
             self._streams.discard(guarded)
             self._stream_ended.set()
             self._stream_ended = trio.Event()
             with trio.CancelScope(shield=True):
                 await guarded.abandon()
+
+    def _has_begun(self, stream: GuardedStream) -> None:
+        self._fresh.discard(stream)
+        if not self._fresh:
+            self._none_is_fresh.set()
+            self._none_is_fresh = trio.Event()
+
+    async def wait_begun(self) -> None:
+        """Return once every connection is at its first request: before that, `stop` takes it for idle and closes it."""
+        while self._fresh:
+            await self._none_is_fresh.wait()
 
     async def stop(self, grace_s: float) -> None:
         """Let running requests end for so many seconds, then close what is left, even under a shielded send."""
