@@ -73,13 +73,15 @@ _CONTROL_DATA: Final[dict[str, Any]] = {
 }
 
 
-class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
+class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename="camel"):
+    """One message as it comes: what is in `data` depends on its type."""
+
     event_type: str
     data: msgspec.Raw = msgspec.Raw(b"null")
     client_message_id: str | None = None
 
 
-_decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+_decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 
 
 class Intake:
@@ -123,7 +125,7 @@ class Intake:
             error.client_message_id = message_id
             raise
 
-    def _message(self, envelope: _Envelope, message_id: str | None) -> ClientMessage | ControlMessage:
+    def _message(self, envelope: Envelope, message_id: str | None) -> ClientMessage | ControlMessage:
         data = bytes(envelope.data)
         if envelope.event_type in CONTROL_TYPES:
             return _control_message(envelope.event_type, data, message_id)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 MAX_TOKEN_ID_LENGTH: Final = 255
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True):
+class RevokeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Which tokens: a user's (`sub`), or one by its id (`jti`)."""
+
     sub: str | None = None
     jti: str | None = None
 
@@ -45,7 +47,7 @@ def admin_token_routes(hub: Hub, door: AdminDoor) -> Blueprint:
 
 def _parse(body: bytes, now_ms: int) -> Revocation:
     try:
-        asked = msgspec.json.decode(body, type=_Body)
+        asked = msgspec.json.decode(body, type=RevokeBody)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError("invalid_json", 'the body must be {"sub": "…"} or {"jti": "…"}') from error
     if (asked.sub is None) == (asked.jti is None):

@@ -20,6 +20,7 @@ from collabd.routes.answers import problem_response
 from collabd.routes.callers import caller_of
 from collabd.routes.collaboration import collaboration_routes
 from collabd.routes.cors import add_cors
+from collabd.routes.description import description_routes
 from collabd.routes.prefix import serve_below
 from collabd.routes.socket import socket_routes
 from collabd.routes.web_client import web_client_routes
@@ -48,6 +49,7 @@ def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = Non
         admin_token_routes(hub, door),
         actuator_routes(hub, door, registry),
         socket_routes(hub),
+        description_routes(hub),
         web_client_routes(hub),
     ):
         app.register_blueprint(blueprint)
