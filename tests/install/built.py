@@ -24,7 +24,7 @@ LONG_S = 900  # a busy machine builds slowly, and may wait for another process t
 def build(target: str) -> Path:
     """Build one target, if its sources have changed; where it is."""
     command = [sys.executable, str(ROOT / "packaging" / "build.py"), target]
-    return ROOT / run(command).split()[-1 if target == "manual" else 0]
+    return ROOT / run(command).splitlines()[-1].split()[0]
 
 
 def run(
