@@ -40,6 +40,7 @@ PAGES: dict[str, Page] = {
     "docs/architecture.md": Page(has_daemon=False),
     "docs/client-behaviour.md": Page(has_daemon=False),
     "docs/configuration.md": Page(has_daemon=False, before=BROKEN_TOML),
+    "docs/install.md": Page(has_daemon=False),
     "docs/operations.md": Page(),
     "docs/performance.md": Page(has_daemon=False),
     "docs/protocol.md": Page(has_daemon=False),
@@ -62,6 +63,26 @@ NOT_RUN: dict[tuple[str, str], tuple[str, str]] = {
     ("CONTRIBUTING.md", "python3 packaging/checkout.py serve"): (
         "the second is what runs this test; the first is tested beside its code",
         "tests/checkout/test_checkout.py",
+    ),
+    ("docs/install.md", "python3 packaging/build.py wheel"): (
+        "every product is built and installed by tests of its own",
+        "tests/install",
+    ),
+    ("docs/install.md", "pipx install dist/collabd-"): (
+        "it needs pipx or uv; the same wheel is installed into an environment of its own",
+        "tests/install/test_python_packages.py",
+    ),
+    ("docs/install.md", "install -D -m 644 -t ~/.local/share/man/man1"): (
+        "the pages are built and rendered by tests of their own",
+        "tests/install/test_manual.py",
+    ),
+    ("docs/install.md", "apt install ./dist/collabd_"): (
+        "it would change the machine; dpkg installs, upgrades and purges the package on an overlay of it",
+        "tests/install/test_debian_package.py",
+    ),
+    ("docs/install.md", "cp dist/collabd-"): (
+        "it would change the machine; the file is run in an empty root",
+        "tests/install/test_single_file.py",
     ),
     ("docs/operations.md", "install -m 644 packaging/collabd.service"): (
         "it is for a machine's own systemd; the units are started by one of the tests' own",
