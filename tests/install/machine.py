@@ -18,10 +18,10 @@ _SETUP = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$0"
-mkdir "$0/upper" "$0/work" "$0/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" "$0/root"
-mount -t proc proc "$0/root/proc"
-mount --rbind /dev "$0/root/dev"
+mkdir "$0/upper" "$0/work" "$0/merged"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" "$0/merged"
+mount -t proc proc "$0/merged/proc"
+mount --rbind /dev "$0/merged/dev"
 echo ready
 exec cat
 """
@@ -57,6 +57,6 @@ def machine(folder: Path) -> Iterator[Machine]:
         assert holder.stdout is not None
         try:
             needs(holder.stdout.readline() == "ready\n", "overlayfs over /, which this kernel or container refuses")
-            yield Machine(holder.pid, folder / "root")
+            yield Machine(holder.pid, folder / "merged")
         finally:
             holder.stdin.close()
