@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import click
 
@@ -25,6 +25,8 @@ from collabd.progress import progress_bar
 from collabd.words import count, size
 
 if TYPE_CHECKING:
+    import io
+
     from collabd.config import Storage
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -199,7 +201,12 @@ commands: list[click.Command] = [backup, restore, export_command, import_command
 def _output(path: Path | None) -> Iterator[BinaryIO]:
     """Standard output, or a new file of mode 0600 that is gone again where the block fails."""
     if path is None:
-        yield sys.stdout.buffer
+        try:
+            yield sys.stdout.buffer
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise NotDone(f"standard output cannot be written: {error.strerror}") from None
         return
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -226,7 +233,8 @@ def _input(path: Path) -> Iterator[BinaryIO]:
     """A file that can be read twice; standard input is copied into a temporary one."""
     if str(path) == "-":
         with tempfile.TemporaryFile() as copy:
-            while block := sys.stdin.buffer.read(_BLOCK):
+            # read1, whatever there is: a read that waits for a whole block may miss a Ctrl-C between two pieces of it.
+            while block := cast("io.BufferedReader", sys.stdin.buffer).read1(_BLOCK):
                 copy.write(block)
             yield copy
         return

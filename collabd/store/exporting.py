@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -43,19 +43,31 @@ def export_runs(
     Raises NotDone (no database, no such run), DatabaseUnusable, DamagedEvent; what is written by then is no whole
     export, and an import refuses it.
     """
-    path = data_dir / DATABASE_NAME
+    blocks = _blocks(data_dir / DATABASE_NAME, wanted, now_ms, progress)
+    while True:
+        try:
+            block = next(blocks)
+        except StopIteration as end:
+            done: Exported = end.value
+            return done
+        # Out here an error of whoever takes it is not mistaken for one of the database.
+        write(block)
+
+
+def _blocks(path: Path, wanted: Sequence[str], now_ms: int, progress: Progress) -> Generator[bytes, None, Exported]:
+    """The export, piece by piece."""
     refuse_absence(path)
     with refused_in_words(path), closing(open_reader(path)) as connection:
         refuse_other_schema(path, connection)
         (epoch,) = connection.execute("SELECT value FROM collabd_meta WHERE name = 'epoch'").fetchone()
         runs = _choose(connection, path, wanted)
-        write(encode_line(HeadLine(FORMAT, __version__, epoch.decode(), now_ms)))
+        yield encode_line(HeadLine(FORMAT, __version__, epoch.decode(), now_ms))
         done = Exported(0, 0, 0)
         for run_id in runs:
             progress("exporting runs", done.runs, len(runs))
-            events, states = _export_run(connection, run_id, write)
+            events, states = yield from _export_run(connection, run_id)
             done = Exported(done.runs + 1, done.events + events, done.states + states)
-        write(encode_line(EndLine(done.runs, done.events)))
+        yield encode_line(EndLine(done.runs, done.events))
         progress("exporting runs", len(runs), len(runs))
     return done
 
@@ -68,7 +80,7 @@ def _choose(connection: sqlite3.Connection, path: Path, wanted: Sequence[str]) -
     return [run_id for run_id in every if run_id in wanted] if wanted else every
 
 
-def _export_run(connection: sqlite3.Connection, run_id: str, write: Callable[[bytes], Any]) -> tuple[int, int]:
+def _export_run(connection: sqlite3.Connection, run_id: str) -> Generator[bytes, None, tuple[int, int]]:
     # By way of a file of its own: whoever reads our output may be slow, and the transaction must not last as long.
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
         connection.execute("BEGIN")
@@ -78,7 +90,7 @@ def _export_run(connection: sqlite3.Connection, run_id: str, write: Callable[[by
             connection.execute("COMMIT")
         spool.seek(0)
         while block := spool.read(_BLOCK):
-            write(block)
+            yield block
     return counts
 
 
