@@ -6,8 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from quart import Response, request
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import BadHost, HTTPException, NotFound
+from werkzeug.routing import MapAdapter
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from collabd.errors import ProtocolError
@@ -38,7 +40,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = None) -> QuartTrio:
     """All routes over one hub; the figures for Prometheus go to `registry`, or to one of the app's own."""
-    app = QuartTrio("collabd", static_folder=None)
+    app = _App("collabd", static_folder=None)
     # One byte more than allowed, so that the hub sees a body that is too big and says so.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = 20
@@ -65,6 +67,20 @@ def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = Non
     add_cors(app, hub.config.server.allowed_origins)
     serve_below(app, hub.config.server.path_prefix)
     return app
+
+
+class _App(QuartTrio):
+    """Quart, which routes requests whose Host is no name too, so that they can be refused like any unknown one."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Bind the routes to a request."""
+        try:
+            return super().create_url_adapter(request)
+        except (BadHost, UnicodeDecodeError):  # an empty or too long label, or a query of other bytes than UTF-8
+            if request is None:
+                raise
+            place = ("invalid", request.root_path, None, request.scheme, request.method, request.path)
+            return self.url_map.bind(*place)
 
 
 async def _answer_problem(error: ProtocolError) -> Response:

@@ -350,3 +350,16 @@ def test_an_answer_before_the_end_of_the_body_ends_the_connection(server: Server
             assert (answer.status, answer.headers["connection"]) == (413, "close")
             assert what_comes(sock, DEADLINE_S) == b""
             assert receive_some(sock, time.monotonic() + 1) == b""
+
+
+@pytest.mark.parametrize("kept_alive", [False, True], ids=["first", "kept-alive"])
+@pytest.mark.parametrize("host", ["127..0.0.1", f"{'x' * 64}.example", ".", "xn--0.example"])
+@pytest.mark.parametrize("path", ["/api/runs", "/nowhere", "/actuator/health"])
+def test_a_host_that_is_no_name_is_refused_like_an_unknown_one(
+    plain: Server, path: str, host: str, kept_alive: bool
+) -> None:
+    """An empty or too long label once made it a fault of the server, with a traceback in its log."""
+    with open_connection(plain, kept_alive=kept_alive) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer, _ = receive_answer(sock)
+    assert answer.status in (400, 403), answer
