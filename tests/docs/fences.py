@@ -5,6 +5,7 @@ Law of this file: text in, values out; nothing is run.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -85,6 +86,20 @@ def is_shown(shown: str, output: str, *, whole: bool) -> bool:
     lines = "".join(line.rstrip() + "\n" for line in _lines(output))
     found = re.fullmatch(wanted, lines) if whole else re.search(f"^{wanted}", lines, re.MULTILINE)
     return found is not None
+
+
+def is_shown_json(shown: str, output: str) -> bool:
+    """Whether a line of an output is the JSON that a page shows, whatever the order of its keys."""
+    wanted = _in_order(shown)
+    lines = [line for line in map(_in_order, output.splitlines()) if line is not None]
+    return wanted is not None and any(is_shown(wanted, line, whole=True) for line in lines)
+
+
+def _in_order(text: str) -> str | None:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False)
+    except ValueError:
+        return None
 
 
 def _lines(text: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""Which pages have their commands run, and which commands are not run here, with the reason.
+"""How the commands of the README and of docs/ are run, and which are not run here, with the reason.
 
-Law of this file: lists and nothing else. A new page of commands is one line in `PAGES`; a block that cannot be run is
-one line in `NOT_RUN`, which names the test that runs the same elsewhere.
+Law of this file: lists and nothing else. Every page is run, as `Page()` says unless it has a line in `PAGES`; a block
+that cannot be run has a line in `NOT_RUN`, which names the test that runs the same elsewhere.
 
 How to write a page: every fence has a language. ```sh``` is commands, all of which succeed; what is shown right below
 them, as ```text``` or ```json```, is (part of) their output. ```console``` is `$ command` lines, each with its whole
@@ -32,7 +32,7 @@ unset COLLABD_SERVER__BIND
 printf '[server]\\nbind = "127.0.0.1:80a"\\n[limits]\\nconections = 100\\n' > broken.toml
 """
 
-#: Pages by their path in the repository.
+#: Pages that are run otherwise than as `Page()`, or that are looked for by name, by their path in the repository.
 PAGES: dict[str, Page] = {
     "README.md": Page(),
     "CONTRIBUTING.md": Page(has_daemon=False),

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.fences import NO_COMMANDS, RUN, Block, commands, is_shown, outputs, page_blocks
+from tests.docs.fences import NO_COMMANDS, RUN, Block, commands, is_shown, is_shown_json, outputs, page_blocks
 from tests.docs.pages import NOT_RUN, PAGES, Page
 from tests.docs.shell import Result, Shell, Step, steps
 
 ROOT = Path(__file__).parents[2]
-pages = pytest.mark.parametrize("page", PAGES)
+ALL = [path.relative_to(ROOT).as_posix() for folder in ("", "docs") for path in sorted((ROOT / folder).glob("*.md"))]
+pages = pytest.mark.parametrize("page", [*ALL, "web/README.md"])
 
 
 @pages
@@ -23,7 +24,7 @@ def test_the_commands_of_a_page_do_what_it_says(page: str, tmp_path: Path) -> No
     shown_below = outputs(content, found)
     run = [block for block in found if block.language in RUN and not is_left_out(block)]
     todo = [step for block in run for step in steps(block, shown_below.get(block))]
-    shell = Shell(tmp_path / "home", PAGES[page])
+    shell = Shell(tmp_path / "home", PAGES.get(page, Page()))
     results = shell.run(todo) if todo else []
     followers = shell.followers()
     for step, result in zip(todo, results, strict=True):
@@ -46,7 +47,8 @@ def check(step: Step, result: Result, followers: list[str]) -> None:
         assert is_shown(step.shown, result.output, whole=True), f"{told}\nbut the page shows:\n{step.shown}"
     else:
         seen = [result.output, *followers]
-        assert any(is_shown(step.shown, output, whole=False) for output in seen), f"{told}\nbut shown:\n{step.shown}"
+        found = any(is_shown(step.shown, one, whole=False) or is_shown_json(step.shown, one) for one in seen)
+        assert found, f"{told}\nbut the page shows:\n{step.shown}"
 
 
 @pages
@@ -58,7 +60,7 @@ def test_every_fence_of_a_page_says_what_it_is(page: str) -> None:
 
 def test_the_list_of_what_is_not_run_has_no_entry_too_many() -> None:
     """Each names a block that is there, and a test that is there."""
-    lines = {page: [block.first_line for block in page_blocks(ROOT, page)[1]] for page in PAGES}
+    lines = {page: [block.first_line for block in page_blocks(ROOT, page)[1]] for page in {*ALL, *PAGES}}
     gone = {(page, begin) for page, begin in NOT_RUN if not any(line.startswith(begin) for line in lines[page])}
     assert gone == set()
     assert {test for _, test in NOT_RUN.values() if not (ROOT / test.partition("::")[0]).exists()} == set()
@@ -74,6 +76,14 @@ def test_an_output_is_compared_but_for_numbers_ids_and_what_is_left_out() -> Non
     assert not is_shown(shown, seen + "more", whole=True)
     assert is_shown(shown, seen + "more", whole=False)
     assert not is_shown(shown, seen.replace("took", "it took"), whole=False)
+
+
+def test_json_is_compared_whatever_its_order() -> None:
+    """And a key too many, or too few, is found."""
+    shown = '{"a": 1,\n "b": ["x"]}'
+    assert is_shown_json(shown, 'before\n{"b":["x"],"a":25}\nafter')
+    assert not is_shown_json(shown, '{"b":["y"],"a":25}')
+    assert not is_shown_json(shown, '{"b":["x"],"a":25,"c":1}')
 
 
 def test_console_commands_come_with_their_output() -> None:
