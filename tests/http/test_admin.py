@@ -56,7 +56,7 @@ def test_a_session_is_described_while_it_is_there_and_after(api: Api, join: Join
     while (gone := api.http.get(f"{ADMIN}/metrics/{session}").json())["disconnectedAt"] is None:
         assert time.monotonic() < deadline
     assert (gone["closeCode"], gone["messagesSent"]) == (1000, 3)
-    assert api.http.post(f"{ADMIN}/cleanup-stale?maxAgeMs=60000").json() == {"removed": 0}
+    assert api.http.post(f"{ADMIN}/cleanup-stale?maxAgeMs=86400000").json() == {"removed": 0}
     assert api.http.get(f"{ADMIN}/metrics/{session}").status_code == 200
     time.sleep(0.002)
     assert api.http.post(f"{ADMIN}/cleanup-stale?maxAgeMs=0").json()["removed"] >= 1
