@@ -37,7 +37,6 @@ WHOLE_PACKAGES: dict[str, str] = {
     "binutils": "strip",
     "chromium": "chromium",
     "curl": "curl",
-    "faketime": "faketime",
     "groff-base": "groff",
     "libpython3.11": "/usr/lib/*/libpython3.11.so.1.0",
     "lintian": "lintian",
