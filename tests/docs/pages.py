@@ -88,6 +88,10 @@ NOT_RUN: dict[tuple[str, str], tuple[str, str]] = {
         "it is for a machine's own systemd; the units are started by one of the tests' own",
         "tests/systemd",
     ),
+    ("docs/reliability.md", "python -m tests.torture "): (
+        "it takes hours; the short form of each is a test",
+        "tests/torture",
+    ),
     ("docs/performance.md", "python -m benchmarks "): (
         "it takes half an hour; the quick form is run against the recorded figures",
         "benchmarks/quick.py",
