@@ -15,6 +15,8 @@ LATENCY_S: Final = 0.5
 LATENCY_CRITICAL_S: Final = 1.0
 FALLBACK_SHARE: Final = 0.01
 """Of the sessions that begin."""
+FALLBACKS_TELLING: Final = 5
+"""Fewer sessions that poll may be somebody with curl."""
 FAILURE_SHARE: Final = 0.001
 """Of the deliveries due."""
 DELIVERY_RATE: Final = 0.95

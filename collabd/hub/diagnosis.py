@@ -15,6 +15,7 @@ from collabd.figures import (
     DELIVERY_RATE_CRITICAL,
     FAILURE_SHARE,
     FALLBACK_SHARE,
+    FALLBACKS_TELLING,
     LATENCY_CRITICAL_S,
     LATENCY_S,
     LOOP_LAG_S,
@@ -229,7 +230,7 @@ def _latency(window: Window, overview: Overview) -> Iterator[Finding]:
 
 def _fallback(window: Window, server: Server) -> Iterator[Finding]:
     share = window.fallback_share()
-    if share is None or share <= FALLBACK_SHARE:
+    if share is None or share <= FALLBACK_SHARE or window.fallbacks < FALLBACKS_TELLING:
         return
     yield Finding(
         DEGRADED,
