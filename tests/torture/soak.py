@@ -23,7 +23,7 @@ import trio
 from tests.support.daemon import Daemon, running_daemon
 from tests.torture.oracle import Broken
 from tests.torture.room import Room
-from tests.torture.watch import OBSERVED, Samples, Window, by_thirds, check_flat, wait_given_back
+from tests.torture.watch import OBSERVED, Samples, Window, by_thirds, check_flat, check_given_back, wait_given_back
 
 SETTINGS: Final = {
     "EVENTS__PERSISTED_EVENT_TYPES": '["NOTE"]',
@@ -38,8 +38,14 @@ SETTINGS: Final = {
 
 WAL_MAX_BYTES: Final = 64 * 1024 * 1024
 
-FLAT: Final = {"rss": (0.03, 3 * 1024 * 1024), "blocks": (0.015, 4_000)}
-"""How far the last third may be above the middle one: as a share, and at any rate in bytes or blocks."""
+STALE: Final = "/api/admin/websocket/cleanup-stale?maxAgeMs="
+
+MORE_BLOCKS: Final = (0.03, 8_000)
+"""How many more Python blocks may be left over by the second half than by the first: as a share, and at any rate."""
+
+MORE_RSS: Final = (0.25, 24 * 1024 * 1024)
+"""The same for the process, in bytes, from the middle third of the time to the last. Loose, since what is under way
+counts here, and with it how busy the machine is."""
 
 _QUIET_S: Final = 3.0
 """Longer than runs.idle_close_s and the grace: every round begins with a run that is loaded from the log."""
@@ -55,20 +61,18 @@ async def soak(seconds: float, rooms: int, seed: int, data_dir: Path) -> dict[st
         descriptors = window.descriptors()
         samples, people = Samples(), [_room(daemon, number, random) for number in range(rooms)]
         started, cpu = trio.current_time(), window.cpu_seconds()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(samples.take, window, max(0.5, seconds / 720))
-            nursery.start_soon(_forget_old_figures, daemon)
-            async with trio.open_nursery() as busy:
-                for room in people:
-                    busy.start_soon(_live, room, started + seconds, Random(random.getrandbits(64)))
-            took, cpu = trio.current_time() - started, window.cpu_seconds() - cpu
-            nursery.cancel_scope.cancel()
-        await trio.to_thread.run_sync(daemon.request, "/api/admin/websocket/cleanup-stale?maxAgeMs=0", None, "POST")
-        after = await wait_given_back(window, before["tasks"], descriptors, 60)
+        left = []
+        for half in (1, 2):
+            await _live_together(window, daemon, samples, people, started + seconds * half / 2, random)
+            await trio.to_thread.run_sync(daemon.request, f"{STALE}0", None, "POST")
+            after = await wait_given_back(window, before["tasks"], descriptors, 60)
+            left.append(after["blocks"])
+        took, cpu = trio.current_time() - started, window.cpu_seconds() - cpu
         report = _report(took, cpu, people, samples)
         report |= {"tasks": [before["tasks"], after["tasks"]]}
         report |= {"descriptors": [len(descriptors), len(after["descriptors"])]}
-        _check(samples, daemon, report)
+        report |= {"Python blocks left over": [before["blocks"], *left]}
+        _check(samples, left, daemon, report)
         report["exit"] = await trio.to_thread.run_sync(daemon.stop)
     if report["exit"] != 0:
         raise Broken(f"the daemon left with {report['exit']}: {daemon.log.read_text()[-2000:]}")
@@ -87,6 +91,19 @@ async def _warm_up(daemon: Daemon, random: Random) -> None:
     await trio.sleep(_QUIET_S + 2)
 
 
+async def _live_together(
+    window: Window, daemon: Daemon, samples: Samples, people: list[Room], until: float, random: Random
+) -> None:
+    """Everybody lives until then, watched; all is quiet afterwards."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(samples.take, window, 0.5 if until - trio.current_time() < 300 else 5)
+        nursery.start_soon(_forget_old_figures, daemon)
+        async with trio.open_nursery() as busy:
+            for room in people:
+                busy.start_soon(_live, room, until, Random(random.getrandbits(64)))
+        nursery.cancel_scope.cancel()
+
+
 async def _live(room: Room, until: float, random: Random) -> None:
     """Rounds of different length with quiet in between, in which the run leaves memory."""
     await trio.sleep(random.random() * _QUIET_S)
@@ -99,10 +116,9 @@ async def _forget_old_figures(daemon: Daemon) -> None:
     """What an operator would have a timer do, so that figures of those who are gone are no growth."""
     while True:
         await trio.sleep(5)
-        path = "/api/admin/websocket/cleanup-stale?maxAgeMs=5000"
-        status, answer = await trio.to_thread.run_sync(daemon.request, path, None, "POST")
+        status, answer = await trio.to_thread.run_sync(daemon.request, f"{STALE}5000", None, "POST")
         if status != 200:
-            raise Broken(f"{path}: {status} {answer}")
+            raise Broken(f"cleaning up: {status} {answer}")
 
 
 def _report(took: float, cpu: float, people: list[Room], samples: Samples) -> dict[str, Any]:
@@ -117,10 +133,10 @@ def _report(took: float, cpu: float, people: list[Room], samples: Samples) -> di
     }
 
 
-def _check(samples: Samples, daemon: Daemon, report: dict[str, Any]) -> None:
+def _check(samples: Samples, left: list[int], daemon: Daemon, report: dict[str, Any]) -> None:
     print(json.dumps(report), flush=True)
-    check_flat("memory (RSS)", samples.rss, share=FLAT["rss"][0], least=FLAT["rss"][1])
-    check_flat("memory (Python blocks)", samples.blocks, share=FLAT["blocks"][0], least=FLAT["blocks"][1])
+    check_flat("memory (RSS)", samples.rss, share=MORE_RSS[0], least=MORE_RSS[1])
+    check_given_back(*left, share=MORE_BLOCKS[0], least=MORE_BLOCKS[1])
     if max(samples.wal) > WAL_MAX_BYTES:
         raise Broken(f"the write-ahead log grew to {max(samples.wal)} bytes")
     if lines := daemon.log.read_text():

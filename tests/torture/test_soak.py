@@ -9,7 +9,7 @@ import pytest
 
 from tests.torture.oracle import Broken
 from tests.torture.soak import soak
-from tests.torture.watch import check_flat
+from tests.torture.watch import check_flat, check_given_back
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -32,3 +32,10 @@ def test_growth_is_seen() -> None:
     check_flat("steady", [10, 20, 30, 100, 101, 100, 101, 100, 101], share=0.02, least=1)
     with pytest.raises(Broken, match="grows"):
         check_flat("leak", list(range(100, 190)), share=0.02, least=1)
+
+
+def test_what_is_left_over_when_all_is_quiet_is_seen() -> None:
+    """However busy it was: two halves leave as much as one."""
+    check_given_back(200_000, 201_000, share=0.01, least=1_000)
+    with pytest.raises(Broken, match="left over"):
+        check_given_back(200_000, 203_000, share=0.01, least=1_000)

@@ -115,12 +115,20 @@ def check_flat(name: str, values: list[int], *, share: float, least: int) -> Non
         raise Broken(f"{name} grows: {by_thirds(values)} by thirds")
 
 
+def check_given_back(first: int, second: int, *, share: float, least: int) -> None:
+    """Blocks that are there when all is quiet again: after two halves little more than after one. Raises Broken."""
+    if second - first > max(share * first, least):
+        raise Broken(
+            f"memory is left over: {first} Python blocks when all was quiet after one half, {second} after two"
+        )
+
+
 async def wait_given_back(window: Window, tasks: int, descriptors: list[str], seconds: float) -> dict[str, Any]:
     """Wait until no more tasks and descriptors are there than before the load. Raises Broken."""
     now: dict[str, Any] = {}
     with trio.move_on_after(seconds) as limit:
         while True:
-            now = {"tasks": (await window.ask("look"))["tasks"], "descriptors": window.descriptors()}
+            now = {**await window.ask("look"), "descriptors": window.descriptors()}
             if now["tasks"] <= tasks and len(_others(now["descriptors"])) <= len(_others(descriptors)):
                 break
             await trio.sleep(0.5)
