@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 import trio
+import trio.testing
 
 from collabd.gateway.plain_link import PlainLink
 from collabd.gateway.plain_socket import _read
@@ -148,3 +149,45 @@ async def test_a_fault_on_one_connection_is_raised_by_its_own_task_and_nowhere_e
     peer.close()
     far.close()
     near.close()
+
+
+async def test_what_comes_while_others_are_read_is_read_in_the_same_turn(mock_clock: trio.testing.MockClock) -> None:
+    """So that it is told with them: a turn of one message would cost every member a write."""
+    poller = Poller()
+    peer, turns = Peer(poller), 0
+
+    async def count_turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    async with running(poller, count_turn):
+        peer.far.sendall(b"0123456789")
+        await peer.wait_for(3)
+        await trio.testing.wait_all_tasks_blocked()
+    assert turns == 1
+    peer.close()
+
+
+async def test_a_flood_is_not_waited_out(mock_clock: trio.testing.MockClock) -> None:
+    """After a millisecond everybody else has a turn."""
+    poller = Poller()
+    peer, turns = Peer(poller), 0
+    read = peer._readable
+
+    def slowly() -> None:
+        mock_clock.jump(0.0007)
+        read()
+
+    poller.forget(peer.near)
+    poller.watch(peer.near, slowly)
+
+    async def count_turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    async with running(poller, count_turn):
+        peer.far.sendall(b"0123" * 6)
+        await peer.wait_for(6)
+        await trio.testing.wait_all_tasks_blocked()
+    assert turns == 3
+    peer.close()
