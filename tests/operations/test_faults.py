@@ -39,6 +39,8 @@ async def test_a_delay_of_80_ms_is_reported_as_80_ms(tmp_path: Path) -> None:
         proxy.delay(0.04)
         for attempt in range(5):
             session, series = await _measure(watched, proxy, f"ann{attempt}")
+            if not session:
+                continue
             assert session["p50LatencyMs"] >= 72
             if session["p50LatencyMs"] <= 88:
                 break
@@ -49,7 +51,9 @@ async def test_a_delay_of_80_ms_is_reported_as_80_ms(tmp_path: Path) -> None:
 
 
 async def _measure(watched: Watched, proxy: FaultProxy, user: str) -> tuple[dict[str, Any], Series]:
-    """A session's figures after a dozen round trips, and all series."""
+    """A session's figures after a dozen round trips, and all series; nothing where it was too silent to be kept."""
+    session: dict[str, Any] = {}
+    series: Series = {}
     measured = (await watched.scrape())[f"{WS}_message_latency_count", ()] + 12
     async with connected(proxy.port, str(uuid4()), user) as client, trio.open_nursery() as nursery:
         nursery.start_soon(_read_on, client)
