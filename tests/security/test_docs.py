@@ -6,25 +6,15 @@ import re
 from pathlib import Path
 
 from collabd.config import settings
+from tests.docs.promises import named_tests
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 
 
-def named_tests() -> list[tuple[str, str]]:
-    """File and function of every test on the page; `::name` alone is of the file named before it."""
-    found = []
-    file = ""
-    for path, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", PAGE):
-        file = path or file
-        if path or name:
-            found.append((file, name))
-    return found
-
-
 def test_every_test_that_is_named_exists() -> None:
     """A promise whose test is gone is no promise."""
-    tests = named_tests()
+    tests = named_tests(PAGE)
     assert len(tests) > 50
     for file, name in tests:
         text = (ROOT / file).read_text()
