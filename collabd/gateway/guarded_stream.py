@@ -82,11 +82,18 @@ class GuardedStream(trio.abc.HalfCloseableStream):
         await self._turnstile.pass_through()
         return data
 
+    def send_at_once(self, data: bytes) -> int:
+        """Hand over what the kernel takes without waiting; answers how many bytes. What is wrong, `send_all` says."""
+        if self._sock is None:
+            return 0
+        try:
+            return self._sock.send(data)
+        except OSError:
+            return 0
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send in pieces; a peer that takes none for the write timeout is given up (trio.BrokenResourceError)."""
         view = memoryview(data)
-        if self._sock is not None:
-            view = view[_send_now(self._sock, view) :]
         for start in range(0, len(view), _PIECE):
             try:
                 with trio.fail_after(self._write_timeout_s):
@@ -112,13 +119,3 @@ class GuardedStream(trio.abc.HalfCloseableStream):
     async def abandon(self) -> None:
         """Close without a word, so that even a shielded send ends (it raises trio.ClosedResourceError)."""
         await trio.aclose_forcefully(self._stream)
-
-
-def _send_now(sock: socket.socket, data: memoryview) -> int:
-    """Hand over what the kernel takes without waiting; answers how many bytes."""
-    try:
-        return sock.send(data)
-    except BlockingIOError:
-        return 0
-    except OSError as error:
-        raise trio.BrokenResourceError from error

@@ -28,6 +28,7 @@ from collabd.gateway.http1 import StrictH11
 from collabd.gateway.http2 import BoundedH2, Held
 from collabd.gateway.http_socket import HttpConfig
 from collabd.gateway.http_tasks import AppTasks
+from collabd.gateway.idle_timer import IdleTimer
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
@@ -41,6 +42,8 @@ _LINGER_S: Final = 2.0
 _SHORT_LINGER_S: Final = 0.2
 """The same behind a head that was refused."""
 _MAX_READ: Final = 65536
+_MAX_AT_ONCE: Final = 65536
+"""Bytes of an answer that are written without giving others a turn."""
 
 
 class _Connection(TCPServer):
@@ -48,9 +51,9 @@ class _Connection(TCPServer):
 
     stream: Any
     begun: Callable[[], None]
-    _has_ended = False
     _http: StrictH11 | BoundedH2
     _reading: trio.CancelScope
+    _idle: IdleTimer
 
     async def protocol_send(self, event: Any) -> None:
         """Send bytes, close, or note that the connection is idle: all of it, whatever happens meanwhile.
@@ -58,16 +61,30 @@ class _Connection(TCPServer):
         The end of an answer cancels the app that gives it, and it is that app's task that comes here to say so. Cut
         short, the connection would stay open with nobody to serve it. Writing and closing have deadlines of their own.
         """
-        if self._has_ended and isinstance(event, Updated):
-            return  # that would start the timer of an idle connection, which nothing stops any more
-        with trio.CancelScope(shield=True):
-            http = self._http
-            if isinstance(event, Closed) and isinstance(http, StrictH11) and http.has_more_to_come:
-                await self._linger(_SHORT_LINGER_S if http.has_bad_head else _LINGER_S)
-            else:
-                await super().protocol_send(event)
-        if isinstance(event, Updated) and not event.idle:
-            self.begun()  # only now: until the idle timer is stopped, the server's end would close the connection
+        if isinstance(event, Updated):
+            self._idle.note(idle=event.idle)
+            if not event.idle:
+                self.begun()  # only now: while it is idle, the server's end would close the connection
+        elif isinstance(event, RawData):
+            await self._send(event.data)
+        else:
+            with trio.CancelScope(shield=True):
+                await self._end(event)
+
+    async def _send(self, data: bytes) -> None:
+        # The common way: a short answer, which the kernel takes at once.
+        if len(data) <= _MAX_AT_ONCE and not self.send_lock.locked():
+            data = data[self.stream.send_at_once(data) :]
+        if data:
+            with trio.CancelScope(shield=True):
+                await super().protocol_send(RawData(data))
+
+    async def _end(self, event: Closed) -> None:
+        http = self._http
+        if isinstance(http, StrictH11) and http.has_more_to_come:
+            await self._linger(_SHORT_LINGER_S if http.has_bad_head else _LINGER_S)
+        else:
+            await super().protocol_send(event)
 
     async def _linger(self, seconds: float) -> None:
         """End our side and leave the rest to the reader.
@@ -107,11 +124,11 @@ class _Connection(TCPServer):
                 self._http = (http2 or StrictH11)(*arguments, client, server, self.protocol_send)
                 self.protocol.protocol = self._http
                 await self.protocol.initiate()
-                await self.idle_task.restart(self._task_group, self._idle_timeout)
+                self._idle = IdleTimer(self.config.keep_alive_timeout, self._initiate_server_close)
+                task_group.spawn(self._idle.run, self.context.terminated)
                 await self._read_data()
                 # Without this the socket of a client that is gone would stay open for the keep-alive timeout.
-                self._has_ended = True
-                await self.idle_task.stop()
+                self._idle.stop()
         except OSError:
             pass
         finally:

@@ -9,6 +9,7 @@ open.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -34,9 +35,13 @@ class AppTasks(TaskGroup):
             await send(message)
 
         put: Put = await super().spawn_app(app, config, scope, send_and_note_the_end)
+        channel: trio.MemorySendChannel[Any] = put.__self__  # type: ignore[attr-defined]
 
         async def put_unless_ended(message: Any) -> None:
             if ended:
+                return
+            with suppress(trio.WouldBlock):
+                channel.send_nowait(message)
                 return
             with trio.CancelScope() as cancel_scope:
                 waiting.add(cancel_scope)

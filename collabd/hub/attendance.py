@@ -44,6 +44,7 @@ class Attendance:
         self._polls_of_users: dict[str, Session] = {}
         self.connection_count = 0
         self._timers_changed = trio.Event()
+        self._wakes_at = -inf
 
     @property
     def is_occupied(self) -> bool:
@@ -170,7 +171,7 @@ class Attendance:
         session.health.last_activity = hub.now_ms()
         hub.health.came(session.health)
         session.polls_until = trio.current_time() + seconds + self._grace
-        self._timers_changed.set()
+        self._wake_by(session.polls_until)
 
     def _note_polling(self, session: Session) -> None:
         health, now = session.health, self._run.hub.now_ms()
@@ -199,7 +200,6 @@ class Attendance:
     def _enter(self, session: Session) -> None:
         if self.presence.enter(session.user_id):
             self._announce("USER_JOIN", session.user_id, None)
-        self._timers_changed.set()
 
     def _went(self, session: Session, reason: str | None) -> None:
         """A session is not present any more: at once with a reason, within the grace time without one."""
@@ -209,6 +209,7 @@ class Attendance:
         self._run.last_used = now
         if reason is None:
             self.presence.drop(session.user_id, now)
+            self._wake_by(now + self._grace)
         elif self.presence.leave(session.user_id):
             self._announce("USER_LEAVE", session.user_id, reason)
         self._gone[session.session_id] = None
@@ -216,7 +217,6 @@ class Attendance:
             oldest = next(iter(self._gone))
             del self._gone[oldest]
             del self._sessions[oldest]
-        self._timers_changed.set()
 
     def _announce(self, event_type: str, user_id: str, reason: str | None) -> None:
         run = self._run
@@ -236,9 +236,15 @@ class Attendance:
         """End grace times and the presence of those who stopped polling; runs until cancelled."""
         while True:
             self._timers_changed = trio.Event()
-            with trio.move_on_at(self._next_timer()):
+            self._wakes_at = self._next_timer()
+            with trio.move_on_at(self._wakes_at):
                 await self._timers_changed.wait()
             self.expire(trio.current_time())
+
+    def _wake_by(self, when: float) -> None:
+        """Look at the timers anew where this one is before all others; one that was put off is seen when it was due."""
+        if when < self._wakes_at:
+            self._timers_changed.set()
 
     def expire(self, now: float) -> None:
         """Do all that was due by `now` (steady seconds)."""

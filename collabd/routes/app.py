@@ -14,7 +14,6 @@ from werkzeug.routing.exceptions import WebsocketMismatch
 
 from collabd.errors import ProtocolError
 from collabd.hub.admission import check_arrival
-from collabd.protocol.problems import SECURITY_HEADERS
 from collabd.routes.actuator import actuator_routes
 from collabd.routes.admin import admin_routes
 from collabd.routes.admin_tokens import admin_token_routes
@@ -23,6 +22,7 @@ from collabd.routes.callers import caller_of
 from collabd.routes.collaboration import collaboration_routes
 from collabd.routes.cors import add_cors
 from collabd.routes.description import description_routes
+from collabd.routes.hardening import harden
 from collabd.routes.prefix import serve_below
 from collabd.routes.socket import socket_routes
 from collabd.routes.web_client import web_client_routes
@@ -58,13 +58,13 @@ def make_app(hub: Hub, door: AdminDoor, registry: CollectorRegistry | None = Non
     app.register_error_handler(ProtocolError, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_fault)
-    app.after_request(_harden)
 
     @app.before_request
     async def check() -> None:
         check_arrival(hub, caller_of(hub, request))
 
     add_cors(app, hub.config.server.allowed_origins)
+    harden(app)
     serve_below(app, hub.config.server.path_prefix)
     return app
 
@@ -127,15 +127,3 @@ def _sentence(error: HTTPException) -> str:
 async def _answer_fault(error: Exception) -> Response:
     logger.exception("a request failed by a fault of the server", exc_info=error)
     return problem_response(ProtocolError("internal_error", "the server failed; its log says why"))
-
-
-async def _harden(response: Response) -> Response:
-    headers = response.headers
-    if response.mimetype == "text/html":
-        headers.setdefault("cross-origin-opener-policy", "same-origin")
-    if headers.get("access-control-allow-origin") == "*":
-        headers.setdefault("cross-origin-resource-policy", "cross-origin")
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
-    headers.setdefault("cache-control", "no-store")
-    return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from collabd.hub.admission import Caller, make_caller
 
@@ -11,9 +11,19 @@ if TYPE_CHECKING:
 
     from collabd.hub.hub import Hub
 
+_KEPT: Final = "collabd.caller"
+
 
 def caller_of(hub: Hub, request: Request) -> Caller:
-    """The caller of an HTTP request."""
+    """The caller of an HTTP request; made once for each, though every check asks for it."""
+    scope = cast(dict[str, Any], request.scope)
+    caller: Caller | None = scope.get(_KEPT)
+    if caller is None:
+        caller = scope[_KEPT] = _make_caller(hub, request)
+    return caller
+
+
+def _make_caller(hub: Hub, request: Request) -> Caller:
     headers = request.headers.items()
     if request.http_version == "1.0":  # Quart gives such a request an empty Host when it has none
         headers = [(name, value) for name, value in headers if value or name.lower() != "host"]
