@@ -1,21 +1,24 @@
-"""The upgrade request as the websockets package reads it, and the answers to it.
+"""The upgrade request, and the answers to it (RFC 6455, section 4.2).
 
-Law of this file: pure. No extension is ever negotiated: a small compressed frame can hold megabytes.
+Law of this file: pure. What a well-made request looks like is told right here; whatever else comes is left to the
+`websockets` package, which knows why it is none. No extension is ever negotiated: a small compressed frame can hold
+megabytes.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
 from websockets.http11 import Request
-from websockets.protocol import Protocol, Side
 from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
 from collabd.errors import ProtocolError
-from collabd.gateway.strict import check_head
+from collabd.gateway.strict import Fields, check_head
 from collabd.hub.admission import make_caller, selected_subprotocol
 from collabd.protocol.addresses import Proxies
 from collabd.protocol.prefix import below_prefix
@@ -23,6 +26,12 @@ from collabd.protocol.problems import SECURITY_HEADERS, problem_headers, problem
 
 _SILENT: Final = logging.getLogger("collabd.gateway.websockets")
 _SILENT.setLevel(logging.CRITICAL)
+
+_REQUEST_LINE: Final = re.compile(rb"GET ([!-~]+) HTTP/1\.1")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""What no header's value may have in it (RFC 9110, section 5.5)."""
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+"""Sixteen bytes in base64."""
 
 
 class Upgrade:
@@ -44,56 +53,73 @@ class Upgrade:
         prefix: str = "",
     ) -> None:
         self.rest = rest
-        self._max_message_bytes = max_message_bytes
-        self._protocol = ServerProtocol(logger=_SILENT)
-        self._protocol.receive_data(head)
-        events = self._protocol.events_received()
-        self.refused = _fault_of(head)
-        self.path = self._query = ""
-        request: Request | None = None
-        if not events or not isinstance(events[0], Request):
-            self.refused = self.refused or ProtocolError("invalid_parameter", "this is no valid HTTP request")
-        else:
-            request = events[0]
-            path, _, self._query = request.path.partition("?")
-            path = unquote(path)
-            self.path = below_prefix(path, prefix) or path
-        headers = request.headers.raw_items() if request else ()
+        self.max_message_bytes = max_message_bytes
+        self.refused: ProtocolError | None = None
+        self._key = ""
+        fields: Fields = {}
+        target = ""
+        try:
+            line, fields = check_head(head, len(head)) or (b"", fields)  # its size was looked at while it came
+            target, self._key = _common_request(head, line, fields) or _any_request(head)
+        except ProtocolError as error:
+            self.refused = error
+        path, _, self._query = target.partition("?")
+        path = unquote(path)
+        self.path = below_prefix(path, prefix) or path
+        headers = [(name.decode(), value.decode("latin-1")) for name, values in fields.items() for value in values]
         self.caller = make_caller(proxies, "GET", headers, scheme, peer, upgrade=True)
-        if request:
-            self._accept(request)
 
     @property
     def query(self) -> bytes:
         """The raw query."""
         return self._query.encode("latin-1", "replace")
 
-    def _accept(self, request: Request) -> None:
-        response = self._protocol.accept(request)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            text = (response.body or b"").decode().strip().removeprefix("Failed to open a WebSocket connection: ")
-            self.refused = self.refused or ProtocolError("invalid_parameter", f"this is no WebSocket upgrade: {text}")
-            return
-        selected = selected_subprotocol(self.caller.headers)
-        if selected is not None:
-            response.headers["Sec-WebSocket-Protocol"] = selected
-        self._response = response
-
     def accept(self) -> bytes:
         """The 101 answer; frames follow it."""
-        return self._response.serialize()
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {accept_key(self._key)}",
+        ]
+        selected = selected_subprotocol(self.caller.headers)
+        if selected is not None:
+            lines.append(f"Sec-WebSocket-Protocol: {selected}")
+        return "\r\n".join([*lines, "", ""]).encode()
 
-    def frame_protocol(self) -> Protocol:
-        """What reads the frames after it; the protocol that read the request would keep that, headers and all."""
-        return Protocol(Side.SERVER, max_size=self._max_message_bytes, logger=_SILENT)
+
+def _common_request(head: bytes, request_line: bytes, fields: Fields) -> tuple[str, str] | None:
+    """The target and the key of a request as every client makes it, or None where it is another one."""
+    line = _REQUEST_LINE.fullmatch(request_line)
+    keys = fields.get(b"sec-websocket-key", ())
+    if (
+        line is None
+        or len(keys) != 1
+        or not _KEY.fullmatch(keys[0])
+        or fields.get(b"sec-websocket-version") != [b"13"]
+        or [value.lower() for value in fields.get(b"upgrade", ())] != [b"websocket"]
+        or [value.lower() for value in fields.get(b"connection", ())] not in ([b"upgrade"], [b"keep-alive, upgrade"])
+        or b"content-length" in fields
+        or b"transfer-encoding" in fields
+        or _CONTROL.search(head)
+    ):
+        return None
+    return line[1].decode(), keys[0].decode()
 
 
-def _fault_of(head: bytes) -> ProtocolError | None:
-    try:
-        check_head(head, len(head))  # its size was looked at while it came
-    except ProtocolError as error:
-        return error
-    return None
+def _any_request(head: bytes) -> tuple[str, str]:
+    """The target and the key of a request as `websockets` reads it. Raises ProtocolError where it is no upgrade."""
+    protocol = ServerProtocol(logger=_SILENT)
+    protocol.receive_data(head)
+    events = protocol.events_received()
+    if not events or not isinstance(events[0], Request):
+        raise ProtocolError("invalid_parameter", "this is no valid HTTP request")
+    request = events[0]
+    response = protocol.accept(request)
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        text = (response.body or b"").decode().strip().removeprefix("Failed to open a WebSocket connection: ")
+        raise ProtocolError("invalid_parameter", f"this is no WebSocket upgrade: {text}")
+    return request.path, request.headers["Sec-WebSocket-Key"]
 
 
 def refusal(error: ProtocolError) -> bytes:

@@ -34,7 +34,7 @@ async def serve_plain(hub: Hub, poller: Poller, sock: socket.socket, upgrade: Up
         connection = await _open(hub, sock, link, upgrade)
         if connection is None:
             return
-        reader, rest = FrameReader(upgrade.frame_protocol(), connection), upgrade.rest
+        reader, rest = FrameReader(upgrade.max_message_bytes, connection), upgrade.rest
         del upgrade  # an idle connection keeps no byte of its request
         code: int | None = None
         reason = "connection lost"

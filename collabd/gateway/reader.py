@@ -1,18 +1,20 @@
 """Bytes of one WebSocket to what the session code understands.
 
 Law of this file: no I/O and no Trio; it is fed bytes and calls the hub. RFC 6455 is kept by the sans-I/O protocol of
-the `websockets` package: fragmentation, control frames, limits, mistakes. Only a short message whole in one frame,
-which nearly every frame is, is read right here, in a tenth of the time (docs/performance.md, "Reading"). What is left
-is joining fragments and checking UTF-8 of whole messages.
+the `websockets` package: fragmentation, control frames, limits, mistakes. Only what nearly every frame is, a message
+or a pong whole in one frame that is here whole, is read right here, in a tenth of the time (docs/performance.md,
+"Reading"). What is left is joining fragments and checking UTF-8 of whole messages.
 """
 
 from __future__ import annotations
 
+import logging
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
 from websockets.frames import Close, Frame, Opcode
 from websockets.frames import apply_mask as unmask  # type: ignore[attr-defined]  # the package's C function, if built
+from websockets.protocol import Protocol, Side
 
 from collabd.hub.connection import Stage
 from collabd.hub.heartbeat import take_pong
@@ -20,12 +22,13 @@ from collabd.hub.receive import receive
 from collabd.protocol import close_codes
 
 if TYPE_CHECKING:
-    from websockets.protocol import Protocol
-
     from collabd.hub.connection import Connection
 
+_SILENT: Final = logging.getLogger("collabd.gateway.websockets")
+_SILENT.setLevel(logging.CRITICAL)
 
 _WHOLE: Final = (0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY)
+_PONG: Final = 0x80 | Opcode.PONG
 _KNOWN: Final = frozenset(Opcode)
 _MASKED: Final = 0x80
 _SHORT: Final = 4096
@@ -56,17 +59,26 @@ def frame_size(data: bytes, start: int) -> float:
 class FrameReader:
     """Feeds one connection from the bytes of its WebSocket."""
 
-    __slots__ = ("_begun", "_connection", "_fragments", "_left_to_protocol", "last_words", "protocol")
+    __slots__ = ("_begun", "_connection", "_fragments", "_left_to_protocol", "_max_bytes", "_protocol", "last_words")
 
-    def __init__(self, protocol: Protocol, connection: Connection) -> None:
-        self.protocol = protocol
+    def __init__(self, max_message_bytes: int, connection: Connection) -> None:
         self.last_words = b""
+        self._max_bytes = max_message_bytes
         self._connection = connection
+        self._protocol: Protocol | None = None
+        """Made when it is needed, which for many a connection is never."""
         self._fragments: bytearray | None = None
         self._begun = b""
         """The beginning of a short frame, until the rest has come."""
         self._left_to_protocol: float = 0
         """How many of the next bytes belong to a frame that `websockets` is reading."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """What `websockets` makes of this connection."""
+        if self._protocol is None:
+            self._protocol = Protocol(Side.SERVER, max_size=self._max_bytes, logger=_SILENT)
+        return self._protocol
 
     def feed(self, data: bytes, now: float) -> bool:
         """Take bytes of the client. False when the WebSocket has ended: `last_words` are then still to be written.
@@ -79,26 +91,46 @@ class FrameReader:
         position, end = 0, len(data)
         while position < end:
             if not self._left_to_protocol:
-                # The hot path: a short message whole in one frame.
-                length = data[position + 1] ^ _MASKED if end - position > 1 else 126
-                after = position + 6 + length
-                if length < 126 and data[position] in _WHOLE and after <= end and self._fragments is None:
-                    text = unmask(data[position + 6 : after], data[position + 2 : position + 6])
+                # The hot path: a frame of up to 64 KiB that is here whole (RFC 6455, section 5.2).
+                length, start = data[position + 1] ^ _MASKED if end - position > 1 else 127, position + 6
+                is_common = length < 126
+                if length == 126:
+                    length, start = int.from_bytes(data[position + 2 : position + 4]), position + 8
+                    is_common = length > 125
+                after = start + length
+                is_here = is_common and after <= end and length <= self._max_bytes
+                if is_here and data[position] in _WHOLE and self._fragments is None:
                     position = after
-                    if not self._message(text):
+                    if not self._message(unmask(data[start:after], data[start - 4 : start])):
                         return self._after_protocol()
                     continue
-                size = frame_size(data, position)
-                if size == 0 or (position + size > end and size <= _SHORT):
-                    self._begun = data[position:]
-                    break
-                self._left_to_protocol = size
-            taken = int(min(self._left_to_protocol, end - position))
-            self._left_to_protocol -= taken
-            if not self._feed_protocol(data[position : position + taken]):
+            taken = self._take_other(data, position)
+            if taken < 0:
                 return False
+            if not taken:
+                self._begun = data[position:]
+                break
             position += taken
         return True
+
+    def _take_other(self, data: bytes, position: int) -> int:
+        """Read a frame that is no common one, or a part of it; answers how many bytes that was.
+
+        0 where the rest of a short frame has to come first, -1 where the WebSocket has ended.
+        """
+        if not self._left_to_protocol:
+            size = frame_size(data, position)
+            if size == 0 or (position + size > len(data) and size <= _SHORT):
+                return 0
+            if data[position] == _PONG and size != inf:
+                after = position + int(size)
+                payload = unmask(data[position + 6 : after], data[position + 2 : position + 6])
+                take_pong(self._connection, payload, self._connection.last_heard)
+                return int(size)
+            self._left_to_protocol = size
+        taken = int(min(self._left_to_protocol, len(data) - position))
+        self._left_to_protocol -= taken
+        return taken if self._feed_protocol(data[position : position + taken]) else -1
 
     def _feed_protocol(self, data: bytes) -> bool:
         protocol = self.protocol
@@ -124,7 +156,8 @@ class FrameReader:
 
     def _after_protocol(self) -> bool:
         """False when the WebSocket has ended."""
-        return self._take_writes() if self.protocol.writes else True
+        protocol = self._protocol
+        return self._take_writes(protocol) if protocol is not None and protocol.writes else True
 
     def _message(self, text: bytes) -> bool:
         if not text.isascii():
@@ -136,10 +169,10 @@ class FrameReader:
         receive(self._connection, text)
         return self._connection.stage is not Stage.CLOSED
 
-    def _take_writes(self) -> bool:
+    def _take_writes(self, protocol: Protocol) -> bool:
         """Queue what RFC 6455 has us answer: pongs now, a close frame as the last words."""
-        writes = self.protocol.data_to_send()
-        if not self.protocol.eof_sent:
+        writes = protocol.data_to_send()
+        if not protocol.eof_sent:
             for frame in writes:
                 self._connection.tell(frame)
             return True
@@ -154,5 +187,6 @@ class FrameReader:
 
     def close_code(self) -> tuple[int | None, str]:
         """The code and reason with which the client closed, or with which its mistake was answered."""
-        close: Close | None = self.protocol.close_rcvd or self.protocol.close_sent
+        protocol = self._protocol
+        close: Close | None = None if protocol is None else protocol.close_rcvd or protocol.close_sent
         return (None, "connection lost") if close is None else (int(close.code), close.reason)

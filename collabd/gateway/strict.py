@@ -19,8 +19,15 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _IN_NO_LINE: Final = re.compile(rb"[\r\n\0]")
 
 
-def check_head(received: bytes, max_bytes: int) -> None:
-    """Look at the first head in these bytes, which may be its beginning only. Raises ProtocolError."""
+Fields = Mapping[bytes, Sequence[bytes]]
+"""Header fields: names in lower case, each with its values in the order in which they came."""
+
+
+def check_head(received: bytes, max_bytes: int) -> tuple[bytes, Fields] | None:
+    """Look at the first head in these bytes, which may be its beginning only. Raises ProtocolError.
+
+    Answers the request line and the fields, or None where the head has not ended.
+    """
     end = received.find(END_OF_HEAD)
     head = received if end < 0 else received[:end]
     if len(head) + len(END_OF_HEAD) > max_bytes and (end >= 0 or len(received) > max_bytes):
@@ -31,8 +38,11 @@ def check_head(received: bytes, max_bytes: int) -> None:
         lines[-1] = last.removesuffix(b"\r")
     if any(map(_IN_NO_LINE.search, lines)):
         raise _bad("lines end with CR LF, and no line has CR, LF or NUL in it")
-    if end >= 0:
-        _check_fields(lines[0], _fields(lines[1:]))
+    if end < 0:
+        return None
+    fields = _fields(lines[1:])
+    _check_fields(lines[0], fields)
+    return lines[0], fields
 
 
 def _fields(lines: Sequence[bytes]) -> dict[bytes, list[bytes]]:
@@ -47,7 +57,7 @@ def _fields(lines: Sequence[bytes]) -> dict[bytes, list[bytes]]:
     return fields
 
 
-def _check_fields(request_line: bytes, fields: Mapping[bytes, Sequence[bytes]]) -> None:
+def _check_fields(request_line: bytes, fields: Fields) -> None:
     is_current = request_line.endswith(b" HTTP/1.1")
     hosts = fields.get(b"host", ())
     if len(hosts) > 1 or b"" in hosts or (is_current and not hosts):

@@ -41,7 +41,7 @@ async def serve_tls(hub: Hub, stream: trio.SSLStream[PacedStream], upgrade: Upgr
                 await stream.send_all(refusal(error))
                 await stream.aclose()
             return
-        reader = FrameReader(upgrade.frame_protocol(), connection)
+        reader = FrameReader(upgrade.max_message_bytes, connection)
         code: int | None = None
         reason = "connection lost"
         try:

@@ -38,7 +38,7 @@ def read(pieces: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[Told, by
     told = Told()
     monkeypatch.setattr(reader, "receive", lambda connection, text: connection.messages.append(text))
     monkeypatch.setattr(reader, "take_pong", lambda connection, payload, now: connection.pongs.append(payload))
-    subject = FrameReader(Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES), cast(Connection, told))
+    subject = FrameReader(MAX_MESSAGE_BYTES, cast(Connection, told))
     for piece in pieces:
         if not subject.feed(piece, 1.0):
             break
@@ -146,7 +146,7 @@ def test_one_byte_at_a_time(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_little_is_kept_of_a_frame_that_has_not_come_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that sends byte by byte makes nobody copy a large message for each of them."""
     monkeypatch.setattr(reader, "receive", lambda connection, text: None)
-    subject = FrameReader(Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES), cast(Connection, Told()))
+    subject = FrameReader(MAX_MESSAGE_BYTES, cast(Connection, Told()))
     data = client_frame(TEXT, b"x" * 9_000)
     most = 0
     for byte in data[:-1]:
@@ -164,6 +164,6 @@ def test_a_closed_connection_takes_no_more_messages(monkeypatch: pytest.MonkeyPa
         connection.stage = Stage.CLOSED
 
     monkeypatch.setattr(reader, "receive", receive)
-    subject = FrameReader(Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES), cast(Connection, told))
+    subject = FrameReader(MAX_MESSAGE_BYTES, cast(Connection, told))
     subject.feed(client_frame(TEXT, b"1") + client_frame(TEXT, b"2") + client_frame(PING) + client_frame(TEXT), 0.0)
     assert told.messages == [b"1"]

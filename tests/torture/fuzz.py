@@ -26,8 +26,6 @@ from random import Random
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-from websockets.protocol import Protocol, Side
-
 from collabd.config import load_config
 from collabd.errors import ConfigError, ProtocolError
 from collabd.gateway import reader
@@ -120,7 +118,7 @@ class _Told:
 
 def _read(pieces: list[bytes]) -> tuple[list[bytes], bytes, object]:
     told = _Told()
-    subject = reader.FrameReader(Protocol(Side.SERVER, max_size=MAX_BYTES), cast(Any, told))
+    subject = reader.FrameReader(MAX_BYTES, cast(Any, told))
     with patch.multiple(reader, receive=lambda _, text: told.messages.append(text), take_pong=lambda *_: None):
         for piece in pieces:
             if not subject.feed(piece, 0.0):
