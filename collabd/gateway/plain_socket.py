@@ -60,10 +60,10 @@ async def _read(poller: Poller, sock: socket.socket, link: PlainLink, reader: Fr
     """Have the socket read until the client closed, the hub closed, or the peer is gone."""
     faults: list[Exception] = []
 
-    def readable() -> None:
+    def readable(now: float) -> None:
         try:
             data = sock.recv(READ_BYTES)
-            goes_on = bool(data) and reader.feed(data, trio.current_time())
+            goes_on = bool(data) and reader.feed(data, now)
         except BlockingIOError:  # readiness may be spurious (select(2), BUGS)
             return
         except OSError:

@@ -14,6 +14,8 @@ from typing import Final
 
 import trio
 
+from collabd.hub.tick import Tick
+
 _AT_ONCE: Final = 256
 """Sockets read before others get a turn."""
 
@@ -29,10 +31,10 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._readable: dict[int, Callable[[], None]] = {}
+        self._readable: dict[int, Callable[[float], None]] = {}
 
-    def watch(self, sock: socket.socket, readable: Callable[[], None]) -> None:
-        """Begin to call `readable` when the socket has bytes. Raises OSError."""
+    def watch(self, sock: socket.socket, readable: Callable[[float], None]) -> None:
+        """Begin to call `readable`, with the steady time in seconds, when the socket has bytes. Raises OSError."""
         fd = sock.fileno()
         self._epoll.register(fd, select.EPOLLIN)
         self._readable[fd] = readable
@@ -43,12 +45,15 @@ class Poller:
         if self._readable.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
-    async def run(self, pause: Callable[[], Awaitable[None]]) -> None:
-        """Read what is readable until cancelled; `pause` is awaited between two rounds, for backpressure."""
+    async def run(self, tick: Tick, pause: Callable[[], Awaitable[None]]) -> None:
+        """Read what is readable until cancelled, each round in a tick.
+
+        `pause` is awaited between two rounds, for backpressure.
+        """
         fd = self._epoll.fileno()
         while True:
             await trio.lowlevel.wait_readable(fd)
-            self._read_all_there_is()
+            tick.gather(self._read_all_there_is)
             await pause()
 
     def _read_all_there_is(self) -> None:
@@ -57,10 +62,12 @@ class Poller:
         What comes while the first messages are read is told with them: a tick of one message and one of thirty would
         cost every member two writes (docs/performance.md, "Reading").
         """
-        left, until = _AT_ONCE, trio.current_time() + _READ_ON_S
-        while left > 0 and trio.current_time() <= until and (ready := self._epoll.poll(0, left)):
+        left, now = _AT_ONCE, trio.current_time()
+        until = now + _READ_ON_S
+        while left > 0 and now <= until and (ready := self._epoll.poll(0, left)):
             left -= len(ready)
             for fd, _ in ready:
                 readable = self._readable.get(fd)
                 if readable is not None:  # else forgotten by one that was called before it
-                    readable()
+                    readable(now)
+            now = trio.current_time()

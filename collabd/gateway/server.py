@@ -64,7 +64,7 @@ class Gateway:
 
     async def read_sockets(self) -> None:
         """Read plain WebSockets as bytes come; runs until cancelled. Readers pause while the store is behind."""
-        await self._poller.run(self._hub.committer.wait_room)
+        await self._poller.run(self._hub.tick, self._hub.committer.wait_room)
 
     async def wait_room(self) -> None:
         """Wait while a crowd of those accepted has not been heard yet."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -18,8 +19,9 @@ from collabd.store.interface import NewEvent, Outcome
 
 if TYPE_CHECKING:
     from collabd.hub.run import Run
+    from collabd.hub.tick import Tick
     from collabd.metrics import Counters
-    from collabd.store.interface import Store
+    from collabd.store.interface import AppendResult, Store
 
 logger = logging.getLogger("collabd.hub")
 
@@ -88,9 +90,10 @@ class Submission:
 class Committer:
     """Commits what waits in the runs' inboxes, all of it at a time."""
 
-    def __init__(self, store: Store, counters: Counters) -> None:
+    def __init__(self, store: Store, counters: Counters, tick: Tick) -> None:
         self._store = store
         self._counters = counters
+        self._tick = tick
         self._waiting: dict[Run, list[Submission]] = {}
         self._waiting_bytes = 0
         self._in_commit: dict[Run, list[Submission]] = {}
@@ -199,18 +202,7 @@ class Committer:
             self._refuse(batch, error)
         else:
             self._note_success(len(events), trio.current_time() - started)
-            outcomes = iter(result.outcomes)
-            for run, inbox in batch.items():
-                if inbox:
-                    stale = run.run_id in result.state_changed
-                    mine = list(islice(outcomes, len(inbox)))
-                    try:
-                        run.committed(inbox, mine, oldest=result.oldest.get(run.run_id), state_changed=stale)
-                    except Exception:
-                        # What is committed is safe; this run is loaded afresh from the log.
-                        run.fail()
-                        for submission, outcome in zip(inbox, mine, strict=True):
-                            submission.answer(outcome)
+            self._tick.gather(partial(_tell, batch, result))
         self._give_room()
 
     def _give_room(self) -> None:
@@ -232,6 +224,23 @@ class Committer:
             for submission in inbox:
                 if submission.passes():
                     submission.refuse(ProtocolError("storage_unavailable", "the server cannot store events just now"))
+
+
+def _tell(batch: dict[Run, list[Submission]], result: AppendResult) -> None:
+    """Have each run tell what became of its part of a batch."""
+    outcomes = iter(result.outcomes)
+    for run, inbox in batch.items():
+        if not inbox:
+            continue
+        mine = list(islice(outcomes, len(inbox)))
+        oldest, stale = result.oldest.get(run.run_id), run.run_id in result.state_changed
+        try:
+            run.committed(inbox, mine, oldest=oldest, state_changed=stale)
+        except Exception:
+            # What is committed is safe; this run is loaded afresh from the log.
+            run.fail()
+            for submission, outcome in zip(inbox, mine, strict=True):
+                submission.answer(outcome)
 
 
 def run_was_closed() -> ProtocolError:

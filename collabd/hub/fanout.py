@@ -19,6 +19,7 @@ from collabd.protocol import close_codes
 if TYPE_CHECKING:
     from collabd.hub.older import OlderEvents
     from collabd.hub.ring import Ring
+    from collabd.hub.tick import Tick
     from collabd.metrics import Counters
 
 logger = logging.getLogger("collabd.hub")
@@ -37,13 +38,20 @@ class FanOut:
     """
 
     def __init__(
-        self, ring: Ring, older: OlderEvents, nursery: trio.Nursery, counters: Counters, outbox_max_bytes: int
+        self,
+        ring: Ring,
+        older: OlderEvents,
+        nursery: trio.Nursery,
+        counters: Counters,
+        outbox_max_bytes: int,
+        tick: Tick,
     ) -> None:
         self._ring = ring
         self._older = older
         self._nursery = nursery
         self._counters = counters
         self._outbox_max_bytes = outbox_max_bytes
+        self._tick = tick
         self._wake = trio.Event()
         self._pending: list[bytes] = []
         self._pending_transient: dict[tuple[str, str], bytes] = {}
@@ -53,13 +61,14 @@ class FanOut:
         self._backlogged: dict[Connection, None] = {}
         self._flushed_events = 0
         self._flushing = False
+        self._fault: Exception | None = None
 
     # What the run calls: nothing here waits.
 
     def tell(self, frame: bytes) -> None:
         """Tell everyone a persisted event, which is in the ring already."""
         self._pending.append(frame)
-        self._wake.set()
+        self._tick.wake(self)
 
     def tell_transient(self, user_id: str, event_type: str, frame: bytes) -> None:
         """Tell everyone a transient event; those under pressure get only the latest of each (user, type)."""
@@ -69,7 +78,7 @@ class FanOut:
         self._pending_transient[key] = frame
         for connection in self._backlogged:
             connection.put_in_lane(key, frame)
-        self._wake.set()
+        self._tick.wake(self)
 
     def tell_one(self, connection: Connection, frame: bytes) -> None:
         """Queue a frame for one connection, to be written with the tick's shared bytes."""
@@ -78,7 +87,7 @@ class FanOut:
         if not connection.private:
             self._dirty.append(connection)
         connection.private.append(frame)
-        self._wake.set()
+        self._tick.wake(self)
 
     def write_or_tell(self, connection: Connection, frame: bytes) -> None:
         """Write a frame of one connection at once where nothing is before it, else queue it.
@@ -147,36 +156,60 @@ class FanOut:
 
     # The flusher, and the task of a backlogged member.
 
+    def wake(self) -> None:
+        """Have the task write what was told, in the next turn."""
+        self._wake.set()
+
+    def write_at_once(self, most: int) -> int:
+        """Write what was told now, if that is to at most so many members, else leave it to the task.
+
+        Answers how many it was. A fault is raised by the task, whose end is its run's.
+        """
+        if self._flushing or len(self._level) + len(self._newcomers) > most:
+            self._wake.set()
+            return 0
+        try:
+            members, told = self._take_tick()
+            self._write_to_slice(members, *told)
+            self._check_bounds()
+        except Exception as error:
+            self._fault = error
+            self._wake.set()
+            return 0
+        return len(members)
+
     async def run(self) -> None:
-        """Flush whenever there is something to tell; runs until cancelled."""
+        """Write whenever there is something to tell; runs until cancelled."""
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
+            if self._fault is not None:
+                raise self._fault
             self._flushing = True
-            await self.flush()
+            await self._flush()
             self._flushing = False
 
-    async def flush(self) -> None:
+    async def _flush(self) -> None:
         """Write one tick's frames to everyone."""
+        members, told = self._take_tick()
+        for start in range(0, len(members), SLICE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            self._write_to_slice(members[start : start + SLICE], *told)
+        self._check_bounds()
+
+    def _take_tick(self) -> tuple[list[Connection], tuple[bytes, int, int]]:
+        """Whom to write to, and (the bytes, how many events they are, the log's head); newcomers get theirs here."""
         pending, self._pending = self._pending, []
         self._pending_transient = {}
         newcomers, self._newcomers = self._newcomers, []
         dirty, self._dirty = self._dirty, []
-        flushed_head = self._ring.head
         members = list(self._level) if pending else dirty
         self._flushed_events += len(pending)
         self._counters.messages_out += len(pending) * len(self._level)
         for connection in newcomers:
-            self._bring_in(connection, pending, flushed_head)
-        await self._write_to_all(members, b"".join(pending), len(pending), flushed_head)
-        for connection in tuple(self._backlogged):
-            self._check_bound(connection)
-
-    async def _write_to_all(self, members: list[Connection], data: bytes, events: int, flushed_head: int) -> None:
-        for start in range(0, len(members), SLICE):
-            if start:
-                await trio.lowlevel.checkpoint()
-            self._write_to_slice(members[start : start + SLICE], data, events, flushed_head)
+            self._bring_in(connection, pending, self._ring.head)
+        return members, (b"".join(pending), len(pending), self._ring.head)
 
     def _write_to_slice(self, members: list[Connection], data: bytes, events: int, flushed_head: int) -> None:
         # The hot loop: one send per member, nothing else on the common way.
@@ -316,10 +349,13 @@ class FanOut:
         connection.position = chunk.reached
         self._counters.messages_out += chunk.events
 
+    def _check_bounds(self) -> None:
+        for connection in tuple(self._backlogged):
+            if connection.stage is Stage.BACKLOGGED:
+                self._check_bound(connection)
+
     def _check_bound(self, connection: Connection) -> None:
         """Close a connection that let more wait than its outbox may hold; resumed, it starts from its position."""
-        if connection.stage is not Stage.BACKLOGGED:
-            return
         if connection.catching_up:  # a long replay is not slowness: only what came beside it counts
             waiting = sum(map(len, connection.private)) + connection.lane_bytes
         else:

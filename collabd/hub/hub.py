@@ -31,6 +31,7 @@ from collabd.hub.listing import StoredRuns
 from collabd.hub.older import OlderChunks
 from collabd.hub.ring import RingBudget
 from collabd.hub.run import Loaded, Run
+from collabd.hub.tick import Tick
 from collabd.hub.turnstile import Turnstile
 from collabd.metrics import Counters
 from collabd.protocol import close_codes
@@ -86,7 +87,8 @@ class Hub:
             persisted=config.events.persisted_event_types,
             state_keys=config.events.state_keys,
         )
-        self.committer = Committer(store, self.counters)
+        self.tick = Tick()
+        self.committer = Committer(store, self.counters, self.tick)
         self.stored_runs = StoredRuns(store)
         self.turnstile = Turnstile()
         self.health = HealthRecords()

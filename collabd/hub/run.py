@@ -69,7 +69,7 @@ class Run:
         )
         hub.ring_budget.settle(self.ring)
         self.older = OlderEvents(hub.store, self.run_id, hub.older_chunks)
-        self.fanout = FanOut(self.ring, self.older, nursery, hub.counters, config.websocket.outbox_max_bytes)
+        self.fanout = FanOut(self.ring, self.older, nursery, hub.counters, config.websocket.outbox_max_bytes, hub.tick)
         self.attendance = Attendance(self, config.presence.grace_s)
         self.changed = trio.Event()
         self.last_used = trio.current_time()

@@ -37,7 +37,7 @@ async def test_who_leaves_with_a_backlog_leaves_and_the_task_that_wrote_it_ends(
     poller = Poller()
     with theirs, trio.fail_after(60):
         async with running_hub() as hub, trio.open_nursery() as background:
-            background.start_soon(poller.run, hub.committer.wait_room)
+            background.start_soon(poller.run, hub.tick, hub.committer.wait_room)
             loud = await come(hub, "loud")
             async with trio.open_nursery() as serving:
                 serving.start_soon(serve, hub, poller, ours)

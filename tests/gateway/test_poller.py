@@ -15,6 +15,7 @@ from collabd.gateway.plain_link import PlainLink
 from collabd.gateway.plain_socket import _read
 from collabd.gateway.poller import Poller
 from collabd.gateway.reader import FrameReader
+from collabd.hub.tick import Tick
 
 
 class Peer:
@@ -28,7 +29,7 @@ class Peer:
         self._came = trio.Event()
         poller.watch(self.near, self._readable)
 
-    def _readable(self) -> None:
+    def _readable(self, now: float) -> None:
         data = self.near.recv(4)
         if not data:
             self._poller.forget(self.near)
@@ -57,7 +58,7 @@ async def no_pause() -> None:
 async def running(poller: Poller, pause: Callable[[], Awaitable[None]] = no_pause) -> AsyncIterator[None]:
     """The poller at work for the length of a block."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(poller.run, pause)
+        nursery.start_soon(poller.run, Tick(), pause)
         yield
         nursery.cancel_scope.cancel()
 
@@ -97,8 +98,8 @@ async def test_a_socket_forgotten_in_the_same_round_is_not_called() -> None:
         poller.forget(first[0])
         poller.forget(second[0])
 
-    poller.watch(first[0], lambda: end_both("first"))
-    poller.watch(second[0], lambda: end_both("second"))
+    poller.watch(first[0], lambda now: end_both("first"))
+    poller.watch(second[0], lambda now: end_both("second"))
     first[1].sendall(b"x")
     second[1].sendall(b"x")
     async with running(poller):
@@ -174,9 +175,9 @@ async def test_a_flood_is_not_waited_out(mock_clock: trio.testing.MockClock) -> 
     peer, turns = Peer(poller), 0
     read = peer._readable
 
-    def slowly() -> None:
+    def slowly(now: float) -> None:
         mock_clock.jump(0.0007)
-        read()
+        read(now)
 
     poller.forget(peer.near)
     poller.watch(peer.near, slowly)
