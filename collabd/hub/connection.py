@@ -5,6 +5,8 @@ Law of this file: state only. The run's fan-out writes it, its transport's task 
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -111,6 +113,10 @@ class Connection:
         self.close_reason = reason
         self.link.end()
 
+    def lose_socket(self) -> None:
+        """Write nothing from now on: the socket is about to be closed, and its number may soon be another's."""
+        self.send = _send_nothing
+
     def take_unsent(self) -> bytes:
         """All that was queued for this client and not written; the outbox is empty after."""
         rest = b"".join((self.unsent, *self.private))
@@ -133,3 +139,7 @@ class Connection:
         self.lane.clear()
         self.lane_bytes = 0
         return frames
+
+
+def _send_nothing(data: bytes | memoryview, /) -> int:
+    raise OSError(errno.EBADF, os.strerror(errno.EBADF))

@@ -266,6 +266,7 @@ class Run:
     def detach(self, connection: Connection, code: int | None, reason: str) -> None:
         """A connection is gone: `code` is the client's close code, or that of the server where it closed it."""
         self.fanout.remove(connection)
+        connection.lose_socket()
         self.hub.credentials.forget(connection)
         health = connection.session.health
         health.note(self.hub.now_ms(), "closed", code, reason)

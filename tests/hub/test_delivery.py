@@ -337,6 +337,20 @@ async def test_a_broken_socket_is_forgotten_and_hurts_nobody(autojump_clock: tri
         assert bob.connection.session.health.messages_failed == 1
 
 
+async def test_nothing_can_be_written_to_one_who_has_gone(autojump_clock: trio.abc.Clock) -> None:
+    """The number of its socket may be another connection's by then."""
+    async with running_hub() as hub:
+        ann, bob = await come(hub, "ann"), await come(hub, "bob")
+        await settle()
+        bob.leave()
+        told = len(bob.link.received)
+        with pytest.raises(OSError, match="descriptor"):
+            bob.connection.send(b"late")
+        ann.send("GRAFT", 1)
+        await settle()
+        assert len(bob.link.received) == told
+
+
 async def test_a_huge_room_yields_between_slices(
     autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
