@@ -212,8 +212,8 @@ class FanOut:
         return members, (b"".join(pending), len(pending), self._ring.head)
 
     def _write_to_slice(self, members: list[Connection], data: bytes, events: int, flushed_head: int) -> None:
-        # The hot loop: one send per member, nothing else on the common way. (`connection.send(data)` would look a method
-        # up in the type first; CPython 3.11 reads the slot at once only where the two are apart.)
+        # The hot loop: one send per member, nothing else on the common way. (`connection.send(data)` would look for a
+        # method first; CPython 3.11 reads a slot at once only where the two are apart.)
         level = Stage.LEVEL
         size = len(data)
         for connection in members:
