@@ -10,6 +10,7 @@ the connection.
 from __future__ import annotations
 
 from http import HTTPStatus
+from time import time
 from typing import Any, Final, cast
 
 import trio
@@ -33,6 +34,14 @@ class HttpConfig(HypercornConfig):
 
     messages_per_second: float = 0
     message_burst: float = 1
+    _dated: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """What Hypercorn adds to every answer; its date is written out once a second."""
+        second = int(time())
+        if second != self._dated[0]:
+            self._dated = second, super().response_headers(protocol)
+        return self._dated[1]
 
 
 class CarefulSocket(WSStream):

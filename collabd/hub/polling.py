@@ -16,7 +16,7 @@ from collabd.hub.joining import open_run
 from collabd.hub.reading import Part, read_after
 from collabd.protocol.codec import json_array
 from collabd.protocol.names import parse_run_id
-from collabd.protocol.requests import PollRequest, parse_poll, parse_query
+from collabd.protocol.requests import PollRequest, read_poll
 from collabd.protocol.seam import Position, reset_reason
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def poll(hub: Hub, caller: Caller, run_text: str, query: bytes) -> bytes:
     """Answer a poll with JSON. Raises ProtocolError with what to answer instead."""
     admission.refuse_while_draining(hub)
     run_id = parse_run_id(run_text)
-    request = parse_poll(parse_query(query))
+    request = read_poll(query)
     is_session = request.user_id is not None or not hub.names_are_free
     if is_session and not admission.has_place(hub, run_id, request.session_id, request.user_id):
         admission.check_limits(hub, caller, is_new=True)

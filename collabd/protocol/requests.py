@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ from collabd.protocol.seam import Position
 MAX_LIMIT: Final = 1000
 MAX_WAIT_MS: Final = 30_000
 _MAX_EPOCH: Final = 128
+_REMEMBERED_BYTES: Final = 512
 _SOCKET_PATH: Final = re.compile(r"/ws/runs/([^/]*)/collaboration", re.ASCII)
 
 
@@ -88,6 +90,19 @@ def parse_poll(query: Mapping[str, str]) -> PollRequest:
         limit=_integer(query, "limit", default=MAX_LIMIT, low=1, high=MAX_LIMIT),
         wait_ms=_integer(query, "wait", default=0, low=0, high=MAX_WAIT_MS),
     )
+
+
+def read_poll(query: bytes) -> PollRequest:
+    """The raw query of a poll. Raises ProtocolError (invalid_parameter).
+
+    Who found nothing new asks the same again, so what short queries mean is remembered.
+    """
+    return _remembered_poll(query) if len(query) <= _REMEMBERED_BYTES else parse_poll(parse_query(query))
+
+
+@lru_cache(maxsize=1024)
+def _remembered_poll(query: bytes) -> PollRequest:
+    return parse_poll(parse_query(query))
 
 
 def parse_replay(query: Mapping[str, str]) -> ReplayRequest:

@@ -22,6 +22,7 @@ from collabd.protocol.requests import (
     parse_query,
     parse_replay,
     parse_sender,
+    read_poll,
     socket_run_id,
 )
 from collabd.protocol.seam import Position
@@ -203,3 +204,12 @@ def test_any_name_survives_the_query(name: str) -> None:
     """What a browser encodes is what the server reads, or a refusal."""
     query = parse_query(f"userId={quote(name)}".encode())
     assert query == {"userId": name}
+
+
+def test_the_same_query_means_the_same_again_and_a_bad_one_stays_bad() -> None:
+    """What is remembered of short queries is what reading them anew gives; long ones are read anew."""
+    for padding in (b"", b"&x=" + b"y" * 600):
+        query = b"afterSequence=3&epoch=e&userId=ann" + padding
+        assert read_poll(query) == read_poll(query) == PollRequest("ann", None, "e", 3, 1000, 0)
+        for _ in range(2):
+            assert code_of(read_poll, b"afterSequence=-1" + padding) == "invalid_parameter"
