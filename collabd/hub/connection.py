@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from collabd.errors import ProtocolError
+from collabd.protocol import close_codes
 from collabd.protocol.codec import error_frame
 from collabd.protocol.rate import Rates
 from collabd.protocol.sender_order import SenderOrder
@@ -113,9 +114,31 @@ class Connection:
         self.close_reason = reason
         self.link.end()
 
+    def lost(self, events: int) -> None:
+        """The peer is gone: a write of so many events failed."""
+        if self.stage is Stage.CLOSED:
+            return
+        self.sent -= events
+        self.count_failures(events)
+        self.close(close_codes.ABNORMAL, "connection lost")
+
+    def count_failures(self, events: int) -> None:
+        """Count events that should have reached the session and did not."""
+        if not events:
+            return
+        session = self.session
+        hub = session.run.hub
+        session.health.messages_failed += events
+        session.health.note(hub.now_ms(), "failed", events)
+        hub.counters.message_failures += events
+
     def lose_socket(self) -> None:
         """Write nothing from now on: the socket is about to be closed, and its number may soon be another's."""
         self.send = _send_nothing
+
+    def queued_bytes(self) -> int:
+        """Bytes of its own that wait for its socket; what its ring holds for it comes on top."""
+        return len(self.unsent) + sum(map(len, self.private)) + self.lane_bytes
 
     def take_unsent(self) -> bytes:
         """All that was queued for this client and not written; the outbox is empty after."""

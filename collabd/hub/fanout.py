@@ -1,20 +1,19 @@
 """Telling everyone: frames of one scheduler tick are joined once and written to every member without waiting.
 
-Law of this file: a level member costs one system call per tick and nothing is allocated per delivery; only a member
-whose socket would block gets a backlog and a task (docs/performance.md, "Fan-out"). Whoever is told what is decided
-by three numbers: the ring's head, a member's position, and how many frames of the running tick a newcomer skips.
+Law of this file: a level member costs one system call per tick and nothing is allocated per delivery; a member whose
+socket would block goes to the backlog (docs/performance.md, "Fan-out"). Whoever is told what is decided by three
+numbers: the ring's head, a member's position, and how many frames of the running tick a newcomer skips.
 """
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
-from collabd.errors import CollabdError
+from collabd.hub.backlog import Backlog
 from collabd.hub.connection import Connection, Stage
-from collabd.protocol import close_codes
 
 if TYPE_CHECKING:
     from collabd.hub.older import OlderEvents
@@ -22,13 +21,18 @@ if TYPE_CHECKING:
     from collabd.hub.tick import Tick
     from collabd.metrics import Counters
 
-logger = logging.getLogger("collabd.hub")
-
 SLICE: Final = 256
 """Members written to before other tasks get a turn, so that one huge room does not starve a small one."""
 
-CHUNK_BYTES: Final = 256 * 1024
-"""How much of a replay is handed to a socket at once."""
+Send = Callable[[bytes], int]
+
+
+class _Told(NamedTuple):
+    """What a tick tells everyone: joined frames, how many events they are, and the last sequence number so far."""
+
+    data: bytes
+    events: int
+    head: int
 
 
 class FanOut:
@@ -47,18 +51,15 @@ class FanOut:
         tick: Tick,
     ) -> None:
         self._ring = ring
-        self._older = older
-        self._nursery = nursery
         self._counters = counters
-        self._outbox_max_bytes = outbox_max_bytes
         self._tick = tick
         self._wake = trio.Event()
         self._pending: list[bytes] = []
         self._pending_transient: dict[tuple[str, str], bytes] = {}
         self._dirty: list[Connection] = []
         self._newcomers: list[Connection] = []
-        self._level: dict[Connection, None] = {}
-        self._backlogged: dict[Connection, None] = {}
+        self._level: dict[Connection, Send] = {}
+        self._backlog = Backlog(ring, older, nursery, counters, outbox_max_bytes, self._becomes_newcomer)
         self._flushed_events = 0
         self._flushing = False
         self._fault: Exception | None = None
@@ -76,8 +77,7 @@ class FanOut:
         self._pending.append(frame)
         self._pending_transient.pop(key, None)  # so that the newest comes last
         self._pending_transient[key] = frame
-        for connection in self._backlogged:
-            connection.put_in_lane(key, frame)
+        self._backlog.put_in_lanes(key, frame)
         self._tick.wake(self)
 
     def tell_one(self, connection: Connection, frame: bytes) -> None:
@@ -100,7 +100,7 @@ class FanOut:
             except BlockingIOError:
                 pass
             except OSError:
-                self._lost(connection, 0)
+                connection.lost(0)
         if frame:
             self.tell_one(connection, frame)
 
@@ -114,16 +114,13 @@ class FanOut:
 
     def add(self, connection: Connection) -> None:
         """Take in a connection whose WELCOME is in its outbox; what its socket takes at once is written now."""
-        connection.stage = Stage.BACKLOGGED
-        self._backlogged[connection] = None
-        if not self._write_what_is_ready(connection):
-            self._nursery.start_soon(self._bring_level, connection)
+        self._backlog.add(connection)
 
     def give_up(self, connection: Connection) -> None:
         """Forget a connection that the server closes; what it was still owed failed to reach it."""
         if connection.stage is Stage.BACKLOGGED:
             connection.sent -= connection.unsent_events
-            self._count_failures(connection, self._owed(connection))
+            connection.count_failures(self._backlog.owed(connection))
         self.remove(connection)
 
     def remove(self, connection: Connection) -> None:
@@ -132,8 +129,7 @@ class FanOut:
             connection.sent += self._flushed_events - connection.counted_from
             del self._level[connection]
         elif connection.stage is Stage.BACKLOGGED:
-            del self._backlogged[connection]
-            self._note_superseded(connection)
+            self._backlog.remove(connection)
         elif connection.stage is Stage.NEWCOMER:
             self._newcomers.remove(connection)
         connection.stage = Stage.CLOSED
@@ -145,16 +141,14 @@ class FanOut:
 
     def queued_bytes(self, connection: Connection) -> int:
         """Bytes that wait for this connection's socket."""
-        waiting = len(connection.unsent) + sum(map(len, connection.private)) + connection.lane_bytes
-        if connection.stage is Stage.BACKLOGGED:
-            waiting += self._ring.bytes_after(connection.position)
-        return waiting
+        replay = self._ring.bytes_after(connection.position) if connection.stage is Stage.BACKLOGGED else 0
+        return connection.queued_bytes() + replay
 
     def connections(self) -> list[Connection]:
         """All connections of the run."""
-        return [*self._level, *self._newcomers, *self._backlogged]
+        return [*self._level, *self._newcomers, *self._backlog]
 
-    # The flusher, and the task of a backlogged member.
+    # Writing
 
     def wake(self) -> None:
         """Have the task write what was told, in the next turn."""
@@ -165,18 +159,16 @@ class FanOut:
 
         Answers how many it was. A fault is raised by the task, whose end is its run's.
         """
-        if self._flushing or len(self._level) + len(self._newcomers) > most:
+        members = len(self._level) + len(self._newcomers)
+        if self._flushing or members > min(most, SLICE):
             self._wake.set()
             return 0
         try:
-            members, told = self._take_tick()
-            self._write_to_slice(members, *told)
-            self._check_bounds()
+            self._write_small()
         except Exception as error:
             self._fault = error
             self._wake.set()
-            return 0
-        return len(members)
+        return members
 
     async def run(self) -> None:
         """Write whenever there is something to tell; runs until cancelled."""
@@ -185,214 +177,113 @@ class FanOut:
             self._wake = trio.Event()
             if self._fault is not None:
                 raise self._fault
-            self._flushing = True
-            await self._flush()
-            self._flushing = False
+            if len(self._level) <= SLICE:
+                self._write_small()
+            else:
+                self._flushing = True
+                await self._write_large()
+                self._flushing = False
 
-    async def _flush(self) -> None:
-        """Write one tick's frames to everyone."""
-        members, told = self._take_tick()
+    def _write_small(self) -> None:
+        """Write one tick to everyone in one go."""
+        dirty = self._take_dirty()
+        for connection in dirty:
+            self._level[connection] = len  # takes all, and writes nothing: its turn comes afterwards
+        sends = list(self._level.values()) if self._pending else []
+        for connection in dirty:
+            self._level[connection] = connection.send
+        told = self._take_tick()
+        self._send_to_each(sends, told)
+        for connection in dirty:
+            self._write(connection, told)
+        self._backlog.check_bounds()
+
+    async def _write_large(self) -> None:
+        """Write one tick to everyone, with turns for others in between. Members may go meanwhile."""
+        dirty = self._take_dirty()
+        members = list(self._level) if self._pending else dirty
+        told = self._take_tick()
         for start in range(0, len(members), SLICE):
             if start:
                 await trio.lowlevel.checkpoint()
-            self._write_to_slice(members[start : start + SLICE], *told)
-        self._check_bounds()
+            for connection in members[start : start + SLICE]:
+                if connection.stage is Stage.LEVEL:
+                    self._write(connection, told)
+        self._backlog.check_bounds()
 
-    def _take_tick(self) -> tuple[list[Connection], tuple[bytes, int, int]]:
-        """Whom to write to, and (the bytes, how many events they are, the log's head); newcomers get theirs here."""
-        pending, self._pending = self._pending, []
-        self._pending_transient = {}
-        newcomers, self._newcomers = self._newcomers, []
+    def _take_dirty(self) -> list[Connection]:
+        """Level members that have frames of their own to get."""
         dirty, self._dirty = self._dirty, []
-        members = list(self._level) if pending else dirty
+        return [connection for connection in dict.fromkeys(dirty) if connection.stage is Stage.LEVEL]
+
+    def _take_tick(self) -> _Told:
+        """What was told since the last tick; newcomers get their part of it here, and are level then."""
+        pending, self._pending = self._pending, []
+        newcomers, self._newcomers = self._newcomers, []
+        self._pending_transient = {}
         self._flushed_events += len(pending)
         self._counters.messages_out += len(pending) * len(self._level)
+        told = _Told(b"".join(pending), len(pending), self._ring.head)
         for connection in newcomers:
-            self._bring_in(connection, pending, self._ring.head)
-        return members, (b"".join(pending), len(pending), self._ring.head)
+            self._bring_in(connection, pending[connection.skip :], told.head)
+        return told
 
-    def _write_to_slice(self, members: list[Connection], data: bytes, events: int, flushed_head: int) -> None:
-        # The hot loop: one send per member, nothing else on the common way. (`connection.send(data)` would look for a
-        # method first; CPython 3.11 reads a slot at once only where the two are apart.)
-        level = Stage.LEVEL
-        size = len(data)
-        for connection in members:
-            if connection.stage is not level:
-                continue
-            if connection.private or not size:
-                self._write(connection, data, events, flushed_head)
-                continue
-            send = connection.send
+    def _send_to_each(self, sends: list[Send], told: _Told) -> None:
+        # The hot loop: one system call per member, and of each member only what that needs is touched: between two
+        # ticks the processor's caches are full of other things.
+        data, size = told.data, len(told.data)
+        failed: list[tuple[int, int | None]] = []
+        for index, send in enumerate(sends):
             try:
                 sent = send(data)
             except BlockingIOError:
-                sent = 0
+                failed.append((index, 0))
             except OSError:
-                self._lost(connection, events)
-                continue
-            if sent != size:
-                self._fall_behind(connection, memoryview(data)[sent:], events, flushed_head)
+                failed.append((index, None))
+            else:
+                if sent != size:
+                    failed.append((index, sent))
+        if failed:
+            members = list(self._level)  # as they were: nobody but newcomers, who stand at the end, came or went
+            for index, taken in failed:
+                self._settle(members[index], told, data, taken)
 
-    def _write(self, connection: Connection, data: bytes, events: int, flushed_head: int) -> None:
+    def _write(self, connection: Connection, told: _Told) -> None:
         """Write a member's own frames and then the shared ones."""
-        data = b"".join((*connection.private, data))
+        data = b"".join((*connection.private, told.data)) if connection.private else told.data
         connection.private.clear()
         if not data:
             return
+        taken: int | None
         try:
-            sent = connection.send(data)
+            taken = connection.send(data)
         except BlockingIOError:
-            sent = 0
+            taken = 0
         except OSError:
-            self._lost(connection, events)
-            return
-        if sent != len(data):
-            self._fall_behind(connection, memoryview(data)[sent:], events, flushed_head)
+            taken = None
+        if taken != len(data):
+            self._settle(connection, told, data, taken)
 
-    def _bring_in(self, connection: Connection, pending: list[bytes], flushed_head: int) -> None:
+    def _settle(self, connection: Connection, told: _Told, data: bytes, taken: int | None) -> None:
+        """A member's socket took only so many bytes of `data`, or None: it is gone."""
+        if taken is None:
+            connection.lost(told.events)
+            return
+        self.remove(connection)
+        self._backlog.fall_behind(connection, memoryview(data)[taken:], told.events, told.head)
+        for key, frame in self._pending_transient.items():  # told while this tick was being written
+            connection.put_in_lane(key, frame)
+
+    def _bring_in(self, connection: Connection, late: list[bytes], head: int) -> None:
         """A newcomer gets the part of the tick that came after it joined, and is level from then on."""
-        late = pending[connection.skip :]
         connection.sent += len(late)
         connection.counted_from = self._flushed_events
         connection.stage = Stage.LEVEL
-        self._level[connection] = None
+        self._level[connection] = connection.send
         self._counters.messages_out += len(late)
-        self._write(connection, b"".join(late), len(late), flushed_head)
-
-    def _fall_behind(self, connection: Connection, rest: memoryview, events: int, flushed_head: int) -> None:
-        """A member's socket did not take everything: keep the rest and give it a task."""
-        self.remove(connection)
-        connection.stage = Stage.BACKLOGGED
-        connection.unsent = rest
-        connection.unsent_events = events
-        connection.position = flushed_head
-        for key, frame in self._pending_transient.items():  # told while this tick was being written
-            connection.put_in_lane(key, frame)
-        self._backlogged[connection] = None
-        self._nursery.start_soon(self._bring_level, connection)
-
-    async def _bring_level(self, connection: Connection) -> None:
-        """Write a backlog as the socket drains, until the connection is level or gone."""
-        try:
-            while not self._write_what_is_ready(connection):
-                if connection.unsent:
-                    await connection.link.wait_writable()
-                else:
-                    await self._fetch_older(connection)
-        except (OSError, trio.ClosedResourceError):
-            self._lost(connection, 0)
-        except CollabdError as error:
-            logger.error("run %s: a replay failed: %s", connection.session.run.run_id, error)
-            connection.close(close_codes.SERVER_FAULT, "history could not be read")
-
-    def _write_what_is_ready(self, connection: Connection) -> bool:
-        """Write until the socket is full or memory has no more; True when nothing is left for a task to do."""
-        while connection.stage is Stage.BACKLOGGED:
-            if not connection.unsent and not self._next_chunk(connection):
-                return connection.stage is not Stage.BACKLOGGED
-            try:
-                sent = connection.send(connection.unsent)
-            except BlockingIOError:
-                return False
-            except OSError:
-                self._lost(connection, 0)
-                break
-            connection.unsent = memoryview(connection.unsent)[sent:]
-            if connection.unsent:
-                return False
-            connection.unsent = b""
-            connection.unsent_events = 0
-        return True
-
-    def _next_chunk(self, connection: Connection) -> bool:
-        """Fill `unsent` from memory. False when there is nothing: the connection is level, or needs older events."""
-        head = self._ring.head
-        frames: list[bytes] = []
-        while connection.position < head and not frames and self._ring.covers(connection.position):
-            frames, connection.position = self._ring.take(
-                connection.position, head, CHUNK_BYTES, critical_until=connection.critical_until
-            )
-        if connection.position == head:
-            frames += connection.take_lane()
-        connection.sent += len(frames)
-        connection.unsent_events = len(frames)
-        self._counters.messages_out += len(frames)
-        connection.unsent = b"".join((*connection.private, *frames))
-        connection.private.clear()
-        if connection.unsent:
-            return True
-        if connection.position == head:
-            self._becomes_newcomer(connection)
-        return False
+        self._write(connection, _Told(b"".join(late), len(late), head))
 
     def _becomes_newcomer(self, connection: Connection) -> None:
-        del self._backlogged[connection]
-        self._note_superseded(connection)
         connection.stage = Stage.NEWCOMER
-        connection.catching_up = False
         connection.skip = len(self._pending)
         self._newcomers.append(connection)
-
-    async def _fetch_older(self, connection: Connection) -> None:
-        """Read the next part of a replay that memory no longer holds; joiners at the same place share one read."""
-        chunk = await self._older.chunk(
-            connection.position + 1,
-            max(self._ring.first - 1, connection.position + 1),
-            critical_until=connection.critical_until,
-        )
-        if connection.stage is not Stage.BACKLOGGED:
-            return
-        if chunk is None:
-            self._overflow(connection, "trimmed past")
-            return
-        connection.unsent = chunk.data
-        connection.unsent_events = chunk.events
-        connection.sent += chunk.events
-        connection.position = chunk.reached
-        self._counters.messages_out += chunk.events
-
-    def _check_bounds(self) -> None:
-        for connection in tuple(self._backlogged):
-            if connection.stage is Stage.BACKLOGGED:
-                self._check_bound(connection)
-
-    def _check_bound(self, connection: Connection) -> None:
-        """Close a connection that let more wait than its outbox may hold; resumed, it starts from its position."""
-        if connection.catching_up:  # a long replay is not slowness: only what came beside it counts
-            waiting = sum(map(len, connection.private)) + connection.lane_bytes
-        else:
-            waiting = self.queued_bytes(connection)
-        if waiting > self._outbox_max_bytes:
-            self._overflow(connection, "queue overflow")
-
-    def _overflow(self, connection: Connection, reason: str) -> None:
-        connection.close(close_codes.TOO_SLOW, f"too slow: {reason}")
-
-    def _lost(self, connection: Connection, events: int) -> None:
-        """The peer is gone: a write failed."""
-        if connection.stage is Stage.CLOSED:
-            return
-        connection.sent -= events
-        self._count_failures(connection, events)
-        connection.close(close_codes.ABNORMAL, "connection lost")
-
-    def _owed(self, connection: Connection) -> int:
-        """Events that a backlogged connection has not been written yet."""
-        ring, reached = self._ring, max(connection.position, connection.critical_until)
-        replay = ring.critical_after(connection.position) - ring.critical_after(reached)
-        return connection.unsent_events + replay + ring.head - reached + len(connection.lane)
-
-    def _count_failures(self, connection: Connection, events: int) -> None:
-        """Count events that should have reached the session and did not."""
-        if not events:
-            return
-        session = connection.session
-        session.health.messages_failed += events
-        session.health.note(session.run.hub.now_ms(), "failed", events)
-        self._counters.message_failures += events
-
-    def _note_superseded(self, connection: Connection) -> None:
-        if connection.superseded:
-            session = connection.session
-            session.health.note(session.run.hub.now_ms(), "transient_dropped", connection.superseded)
-            connection.superseded = 0

@@ -54,6 +54,7 @@ class FakeLink:
         self.remote_address = "127.0.0.1"
         self.room = room
         self.received = b""
+        self.writes: list[int] = []
         self.ended = False
         self.broken = False
         self._may_write = trio.Event()
@@ -66,6 +67,7 @@ class FakeLink:
         taken = min(self.room, len(data))
         self.room -= taken
         self.received += bytes(data[:taken])
+        self.writes.append(taken)
         return taken
 
     async def wait_writable(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from collabd.hub import fanout, tick
-from collabd.hub.fanout import FanOut
+from collabd.hub.backlog import Backlog
 from collabd.protocol import close_codes
 from tests.hub.support import RUN, FakeClient, come, running_hub, settle
 
@@ -35,24 +35,17 @@ async def test_what_one_turn_reads_is_written_before_it_ends_and_in_one_piece(au
         ann, bob = await come(hub, "ann"), await come(hub, "bob")
         cat = await come(hub, "cat", run=OTHER_RUN)
         await settle()
-        writes: list[bytes] = []
-        send = bob.connection.send
-
-        def noting_send(data: bytes | memoryview, /) -> int:
-            writes.append(bytes(data))
-            return send(data)
-
-        bob.connection.send = noting_send
+        before = len(bob.link.writes)
 
         def read() -> None:
             ann.send("CURSOR_MOVE", 1, "m1")
             cat.send("CURSOR_MOVE", 2)
             ann.send("CURSOR_MOVE", 3)
-            assert writes == []
+            assert len(bob.link.writes) == before
 
         hub.tick.gather(read)
         assert (moves(bob), moves(cat), moves(ann)) == ([1, 3], [2], [1, 3])
-        assert len(ann.of_type("ACK")) == len(writes) == 1
+        assert len(ann.of_type("ACK")) == len(bob.link.writes) - before == 1
         await settle()
         assert moves(bob) == [1, 3]
 
@@ -116,17 +109,17 @@ async def test_a_fault_in_one_run_ends_that_run_only(
     async with running_hub() as hub:
         ann, cat = await come(hub, "ann"), await come(hub, "cat", run=OTHER_RUN)
         await settle()
-        faulty = hub.runs[RUN].fanout
-        check_bounds = FanOut._check_bounds
+        faulty = hub.runs[RUN].fanout._backlog
+        check_bounds = Backlog.check_bounds
         failed: list[bool] = []
 
-        def fail(checked: FanOut) -> None:
+        def fail(checked: Backlog) -> None:
             if checked is faulty and not failed:
                 failed.append(True)
                 raise RuntimeError("a fault of ours")
             check_bounds(checked)
 
-        monkeypatch.setattr(FanOut, "_check_bounds", fail)
+        monkeypatch.setattr(Backlog, "check_bounds", fail)
 
         def read() -> None:
             ann.send("CURSOR_MOVE", 1)
