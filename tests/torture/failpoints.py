@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final
 
-from collabd.hub import fanout, hub, older, polling, publishing, receive, run
+from collabd.hub import backlog, fanout, hub, older, polling, publishing, receive, run
 from collabd.store import journal, marks, opening, sqlite
 
 CALLS: Final[dict[str, tuple[Any, str]]] = {
@@ -35,15 +35,15 @@ CALLS: Final[dict[str, tuple[Any, str]]] = {
     # telling and answering
     "tell: all": (run.Run, "committed"),
     "tell: one": (run.Run, "_tell_persisted"),
-    "tell: flush": (fanout.FanOut, "flush"),
-    "tell: write": (fanout.FanOut, "_write_to_slice"),
+    "tell: tick": (fanout.FanOut, "_take_tick"),
+    "tell: write": (fanout.FanOut, "_send_to_each"),
     "ack: WebSocket": (receive._Answer, "__call__"),
     "ack: HTTP": (publishing._Batch, "_wait_settled"),
     "ack: HTTP body": (publishing, "_as_data"),
     # joining, replay, poll
     "join: load": (hub.Hub, "_load"),
     "join: attach": (run.Run, "attach"),
-    "replay: chunk": (fanout.FanOut, "_next_chunk"),
+    "replay: chunk": (backlog.Backlog, "_next_chunk"),
     "replay: from disk": (older.OlderEvents, "_read"),
     "poll: answer": (polling, "_answer"),
     # housekeeping and stopping
