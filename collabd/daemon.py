@@ -47,8 +47,9 @@ from collabd.store.sqlite import open_store
 
 logger = logging.getLogger("collabd.daemon")
 
-SWITCH_INTERVAL_S: Final = 0.0005
-"""SQLite gives up the interpreter lock at each statement; a busy event loop would keep it 5 ms each time."""
+SWITCH_INTERVAL_S: Final = 0.0001
+"""SQLite gives up the interpreter lock at each statement. A busy event loop would keep it 5 ms each time, or for as
+long as it gives it up for a moment more often than that (docs/performance.md, "Persisted events")."""
 
 _HTTP_GRACE_S: Final = 1.0
 _GREETING_GRACE_S: Final = 1.0
