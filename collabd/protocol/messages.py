@@ -7,6 +7,7 @@ Law of this file: everything that reaches the hub went through `Intake.decode`; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -101,14 +102,7 @@ class Intake:
 
     def kind(self, event_type: str) -> EventKind:
         """How this server treats the event type. Raises ProtocolError (invalid_ or reserved_event_type)."""
-        kind = self.kinds.get(event_type)
-        if kind is not None:
-            return kind
-        if not is_event_type(event_type):
-            raise ProtocolError("invalid_event_type", "eventType must match [A-Z][A-Z0-9_]{0,49}")
-        if event_type in RESERVED_EVENT_TYPES:
-            raise ProtocolError("reserved_event_type", f"{event_type} is the server's own; choose another name")
-        return EventKind(event_type)
+        return self.kinds.get(event_type) or _transient_kind(event_type)
 
     def decode(self, text: bytes) -> ClientMessage | ControlMessage:
         """One message from its JSON text. Raises ProtocolError, with the clientMessageId where it could be read."""
@@ -136,6 +130,15 @@ class Intake:
             raise ProtocolError("invalid_json", f"data: {error}") from error
         state_key = None if kind.state_key is None else _state_key(data, kind.state_key)
         return ClientMessage(kind, data, message_id, state_key)
+
+
+@lru_cache(maxsize=1024)  # most of what is sent is a cursor's move
+def _transient_kind(event_type: str) -> EventKind:
+    if not is_event_type(event_type):
+        raise ProtocolError("invalid_event_type", "eventType must match [A-Z][A-Z0-9_]{0,49}")
+    if event_type in RESERVED_EVENT_TYPES:
+        raise ProtocolError("reserved_event_type", f"{event_type} is the server's own; choose another name")
+    return EventKind(event_type)
 
 
 def state_place(kinds: Mapping[str, EventKind], event_type: str, data: bytes) -> tuple[str, str] | None:

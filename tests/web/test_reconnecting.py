@@ -114,6 +114,8 @@ def test_a_dead_server_is_not_called_polling(people: People, tmp_path: Path, run
     try:
         ann = shaken(people, "ann", server.url).enters(run_id)
         health = ann.page.locator("app-connection-health")
+        moment = ann.page.locator("run-timeline .words")
+        expect(moment).to_have_text("Live")
         server.dies()
         ann.page.wait_for_function(
             "document.querySelector('app-connection-health').usingFallback", timeout=LATER_MS
@@ -122,9 +124,11 @@ def test_a_dead_server_is_not_called_polling(people: People, tmp_path: Path, run
         expect(ann.card("PM")).to_have_attribute("data-pending", "queued")
         expect(health.locator(".status")).to_have_text("Disconnected")
         expect(health.locator(".advice")).to_contain_text("kept here and sent")
+        expect(moment).to_have_text("Last known")
         server.rises()
         ann.is_shown("Reconnected", LATER_MS)
         expect(health.locator(".advice")).to_be_empty()
+        expect(moment).to_have_text("Live: 1 event")
     finally:
         server.dies()
 

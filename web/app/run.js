@@ -15,6 +15,7 @@ import "../elements/run-timeline.js";
 import { eachFrame, fill, h, setAttribute, setText } from "../elements/dom.js";
 import { icon } from "../elements/icons.js";
 import { FeedRows } from "../state/feed.js";
+import { statusOf } from "../state/health.js";
 import { momentSentence, momentWords, numberAt } from "../state/past.js";
 import { colourOf } from "../state/people.js";
 import { picture, withPending } from "../state/picture.js";
@@ -192,6 +193,7 @@ class RunPage {
     this.timeline.show({
       total: history.events.length,
       index: this.index,
+      isStale: membership.isJoined && statusOf(store.connectionHealth(), store.usingFallback()) === "disconnected",
       describe: (index) => momentSentence(history, index, Date.now()),
     });
     this.#drawHealth(membership);

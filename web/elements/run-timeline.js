@@ -1,7 +1,8 @@
 /**
  * `<run-timeline>`: turns the time of a run back to after any of its events, and plays it.
  *
- * `show({total, index, describe})` draws: `index` is after how many of `total` events the picture stands, null is live.
+ * `show({total, index, isStale, describe})` draws: `index` is after how many of `total` events the picture stands, null
+ * is live; `isStale` says that nothing is heard just now.
  * It tells `seek` {index}, where null is back to live.
  *
  * Law of this file: it turns what the user does, and the clock while playing, into an index; it knows no events.
@@ -16,6 +17,7 @@ import styles from "./run-timeline.css";
  * @typedef {object} TimelineScene
  * @property {number} total
  * @property {number | null} index
+ * @property {boolean} isStale there is no connection, and the newest is the newest that is known
  * @property {(index: number) => string} describe what stands at an index, in words
  */
 
@@ -25,7 +27,7 @@ const SPEEDS = [1, 4, 16];
 
 export class RunTimeline extends HTMLElement {
   /** @type {TimelineScene} */
-  #scene = { total: 0, index: null, describe: () => "" };
+  #scene = { total: 0, index: null, isStale: false, describe: () => "" };
   /** @type {any} */
   #timer = null;
 
@@ -83,16 +85,17 @@ export class RunTimeline extends HTMLElement {
   /** @param {TimelineScene} scene */
   show(scene) {
     this.#scene = scene;
-    const { total, describe } = scene;
+    const { total, isStale, describe } = scene;
     const index = Math.min(scene.index ?? total, total);
     const isLive = scene.index === null;
     if (isLive && this.#timer !== null) this.#stop();
     setAttribute(this, "data-live", isLive);
+    setAttribute(this, "data-stale", isLive && isStale);
     setAttribute(this.range, "max", total);
     if (this.range.value !== String(index)) this.range.value = String(index);
     this.range.style.setProperty("--share", `${total === 0 ? 100 : (index / total) * 100}%`);
     const words = isLive
-      ? `Live${total === 0 ? "" : `: ${total} ${total === 1 ? "event" : "events"}`}`
+      ? `${isStale ? "Last known" : "Live"}${total === 0 ? "" : `: ${total} ${total === 1 ? "event" : "events"}`}`
       : describe(index);
     setText(this.words, words);
     setAttribute(this.range, "aria-valuetext", words);
