@@ -124,11 +124,13 @@ def test_a_dead_server_is_not_called_polling(people: People, tmp_path: Path, run
         expect(ann.card("PM")).to_have_attribute("data-pending", "queued")
         expect(health.locator(".status")).to_have_text("Disconnected")
         expect(health.locator(".advice")).to_contain_text("kept here and sent")
-        expect(moment).to_have_text("Last known")
+        expect(moment).to_have_text("Not connected")
         server.rises()
         ann.is_shown("Reconnected", LATER_MS)
         expect(health.locator(".advice")).to_be_empty()
         expect(moment).to_have_text("Live: 1 event")
+        server.dies()
+        expect(moment).to_have_text("Last known: 1 event")
     finally:
         server.dies()
 

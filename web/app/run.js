@@ -183,6 +183,8 @@ class RunPage {
     this.#drawStage(pending);
     if (membership === null) return;
     const { store, history } = membership;
+    this.#drawHealth(membership);
+    const { health, usingFallback } = this.health;
     setText(this.eventCount, String(history.events.length));
     this.feed.show({
       rows: new FeedRows(history, pending),
@@ -193,10 +195,9 @@ class RunPage {
     this.timeline.show({
       total: history.events.length,
       index: this.index,
-      isStale: membership.isJoined && statusOf(store.connectionHealth(), store.usingFallback()) === "disconnected",
+      isStale: health !== null && statusOf(health, usingFallback) === "disconnected",
       describe: (index) => momentSentence(history, index, Date.now()),
     });
-    this.#drawHealth(membership);
     this.people.show(this.#others(), this.#colour);
     const notice = noticeOf(store.connectionState(), store.problem(), membership.isJoined);
     const mayBeTwo = this.seat.isNameTaken ? [nameTaken(this.seat.me)] : [];

@@ -94,9 +94,7 @@ export class RunTimeline extends HTMLElement {
     setAttribute(this.range, "max", total);
     if (this.range.value !== String(index)) this.range.value = String(index);
     this.range.style.setProperty("--share", `${total === 0 ? 100 : (index / total) * 100}%`);
-    const words = isLive
-      ? `${isStale ? "Last known" : "Live"}${total === 0 ? "" : `: ${total} ${total === 1 ? "event" : "events"}`}`
-      : describe(index);
+    const words = isLive ? nowWords(total, isStale) : describe(index);
     setText(this.words, words);
     setAttribute(this.range, "aria-valuetext", words);
     setAttribute(this.live, "aria-pressed", String(isLive));
@@ -157,6 +155,12 @@ export class RunTimeline extends HTMLElement {
     this.#stop();
     tell(this, "seek", { index: null });
   }
+}
+
+/** @param {number} total @param {boolean} isStale */
+function nowWords(total, isStale) {
+  if (total === 0) return isStale ? "Not connected" : "Live";
+  return `${isStale ? "Last known" : "Live"}: ${total} ${total === 1 ? "event" : "events"}`;
 }
 
 define("run-timeline", RunTimeline);
