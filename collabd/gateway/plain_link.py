@@ -1,7 +1,7 @@
 """A plain socket as a link: its `send` is the operating system's own.
 
 Law of this file: an implementation of collabd.hub.link.Link, so thin that fan-out costs one system call per member and
-nothing else (docs/performance.md). `os.write` takes its arguments in half the time that `socket.send` does.
+nothing else (docs/performance.md). `os.write` takes its arguments faster than `socket.send` does.
 """
 
 from __future__ import annotations
