@@ -24,8 +24,9 @@ from collabd.protocol.addresses import Proxies
 from collabd.protocol.prefix import below_prefix
 from collabd.protocol.problems import SECURITY_HEADERS, problem_headers, problem_json
 
-_SILENT: Final = logging.getLogger("collabd.gateway.websockets")
-_SILENT.setLevel(logging.CRITICAL)
+SILENT: Final = logging.getLogger("collabd.gateway.websockets")
+"""What the package has to say about each connection's mistakes, which nobody wants to read."""
+SILENT.setLevel(logging.CRITICAL)
 
 _REQUEST_LINE: Final = re.compile(rb"GET ([!-~]+) HTTP/1\.1")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -109,7 +110,7 @@ def _common_request(head: bytes, request_line: bytes, fields: Fields) -> tuple[s
 
 def _any_request(head: bytes) -> tuple[str, str]:
     """The target and the key of a request as `websockets` reads it. Raises ProtocolError where it is no upgrade."""
-    protocol = ServerProtocol(logger=_SILENT)
+    protocol = ServerProtocol(logger=SILENT)
     protocol.receive_data(head)
     events = protocol.events_received()
     if not events or not isinstance(events[0], Request):

@@ -48,14 +48,15 @@ class IdleTimer:
 
     async def _wait_due(self, termination: Termination) -> None:
         while True:
-            with trio.move_on_at(self._due()) as at_due:
+            with trio.move_on_at(self._due()):
                 await termination.wait()
                 await self._wait_idle()
                 return
-            if at_due.cancelled_caught and self._idle_since is not None and trio.current_time() >= self._due():
+            if trio.current_time() >= self._due():
                 return
 
     def _due(self) -> float:
+        """When it may be closed, as it looks now: for one at a request never before the time from now."""
         since = trio.current_time() if self._idle_since is None else self._idle_since
         return since + self._keep_alive_s
 

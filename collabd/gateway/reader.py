@@ -8,7 +8,6 @@ or a pong whole in one frame that is here whole, is read right here, in a tenth 
 
 from __future__ import annotations
 
-import logging
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -16,6 +15,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.frames import apply_mask as unmask  # type: ignore[attr-defined]  # the package's C function, if built
 from websockets.protocol import Protocol, Side
 
+from collabd.gateway.handshake import SILENT
 from collabd.hub.connection import Stage
 from collabd.hub.heartbeat import take_pong
 from collabd.hub.receive import receive
@@ -23,9 +23,6 @@ from collabd.protocol import close_codes
 
 if TYPE_CHECKING:
     from collabd.hub.connection import Connection
-
-_SILENT: Final = logging.getLogger("collabd.gateway.websockets")
-_SILENT.setLevel(logging.CRITICAL)
 
 _WHOLE: Final = (0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY)
 _PONG: Final = 0x80 | Opcode.PONG
@@ -77,7 +74,7 @@ class FrameReader:
     def protocol(self) -> Protocol:
         """What `websockets` makes of this connection."""
         if self._protocol is None:
-            self._protocol = Protocol(Side.SERVER, max_size=self._max_bytes, logger=_SILENT)
+            self._protocol = Protocol(Side.SERVER, max_size=self._max_bytes, logger=SILENT)
         return self._protocol
 
     def feed(self, data: bytes, now: float) -> bool:
@@ -150,8 +147,6 @@ class FrameReader:
                     whole, self._fragments = bytes(self._fragments), None
                     if not self._message(whole):
                         break
-            elif opcode is Opcode.PONG:
-                take_pong(self._connection, bytes(frame.data), self._connection.last_heard)
         return self._after_protocol()
 
     def _after_protocol(self) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
 from collabd.errors import CollabdError
 from collabd.hub.connection import Connection, Stage
+from collabd.hub.older import CHUNK_BYTES
 from collabd.protocol import close_codes
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collabd.metrics import Counters
 
 logger = logging.getLogger("collabd.hub")
-
-CHUNK_BYTES: Final = 256 * 1024
-"""How much of a replay is handed to a socket at once."""
 
 
 class Backlog:

@@ -155,12 +155,12 @@ class FanOut:
         self._wake.set()
 
     def write_at_once(self, most: int) -> int:
-        """Write what was told now, if that is to at most so many members, else leave it to the task.
+        """Write what was told now, if that is to at most so many members (SLICE or fewer), else leave it to the task.
 
         Answers how many it was. A fault is raised by the task, whose end is its run's.
         """
         members = len(self._level) + len(self._newcomers)
-        if self._flushing or members > min(most, SLICE):
+        if self._flushing or members > most:
             self._wake.set()
             return 0
         try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collabd.store.interface import Store
 
 CHUNK_BYTES: Final = 256 * 1024
+"""How much of a replay is read, and handed to a socket, at once."""
 MOST_CHUNKS: Final = 64
 """Chunks remembered for all runs together: 16 MiB."""
 

@@ -7,13 +7,9 @@ what a message in a small room costs (docs/performance.md, "Fan-out").
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collabd.hub.fanout import FanOut
-
-MOST_AT_ONCE: Final = 256
-"""Members written to at the end of one turn; beyond it the runs' own tasks write, and others have turns in between."""
+from collabd.hub import fanout
+from collabd.hub.fanout import FanOut
 
 
 class Tick:
@@ -22,20 +18,23 @@ class Tick:
     def __init__(self) -> None:
         self._told: dict[FanOut, None] | None = None
 
-    def wake(self, fanout: FanOut) -> None:
+    def wake(self, teller: FanOut) -> None:
         """Have a fan-out write what it was told."""
         if self._told is None:
-            fanout.wake()
+            teller.wake()
         else:
-            self._told[fanout] = None
+            self._told[teller] = None
 
     def gather(self, work: Callable[[], None]) -> None:
-        """Do some work, then write what it told. Faults of a run are its own: nothing of them is raised here."""
+        """Do some work, then write what it told, to one slice of members; the runs' own tasks write to more.
+
+        Faults of a run are its own: nothing of them is raised here.
+        """
         told = self._told = {}
         try:
             work()
         finally:
             self._told = None
-            room = MOST_AT_ONCE
-            for fanout in told:
-                room -= fanout.write_at_once(room)
+            room = fanout.SLICE
+            for teller in told:
+                room -= teller.write_at_once(room)

@@ -97,12 +97,14 @@ def read_poll(query: bytes) -> PollRequest:
 
     Who found nothing new asks the same again, so what short queries mean is remembered.
     """
-    return _remembered_poll(query) if len(query) <= _REMEMBERED_BYTES else parse_poll(parse_query(query))
+    return (_remembered_poll if len(query) <= _REMEMBERED_BYTES else _read_poll)(query)
 
 
-@lru_cache(maxsize=1024)
-def _remembered_poll(query: bytes) -> PollRequest:
+def _read_poll(query: bytes) -> PollRequest:
     return parse_poll(parse_query(query))
+
+
+_remembered_poll: Final = lru_cache(maxsize=1024)(_read_poll)
 
 
 def parse_replay(query: Mapping[str, str]) -> ReplayRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import Response
 
 from collabd.errors import ProtocolError
-from collabd.protocol.problems import SECURITY_HEADERS, problem_headers, problem_json
+from collabd.protocol.problems import problem_headers, problem_json
 
 
 def json_response(body: bytes) -> Response:
@@ -15,5 +15,4 @@ def json_response(body: bytes) -> Response:
 
 def problem_response(error: ProtocolError) -> Response:
     """An error as application/problem+json."""
-    headers = {**problem_headers(error), **SECURITY_HEADERS}  # what refuses an upgrade passes by Quart's after_request
-    return Response(problem_json(error), status=error.status, headers=headers)
+    return Response(problem_json(error), status=error.status, headers=problem_headers(error))

@@ -12,11 +12,13 @@ from quart_trio import QuartTrio
 
 from collabd.protocol.problems import SECURITY_HEADERS
 
-_DEFAULTS: Final = [
-    (name.encode(), value.encode()) for name, value in {**SECURITY_HEADERS, "cache-control": "no-store"}.items()
-]
-_FOR_PAGES: Final = (b"cross-origin-opener-policy", b"same-origin")
-_FOR_ALL_ORIGINS: Final = (b"cross-origin-resource-policy", b"cross-origin")
+_DEFAULTS: Final = {
+    name.encode(): value.encode() for name, value in {**SECURITY_HEADERS, "cache-control": "no-store"}.items()
+}
+_OF_PAGES: Final = {b"cross-origin-opener-policy": b"same-origin"}
+_OF_WHAT_ALL_MAY_READ: Final = {b"cross-origin-resource-policy": b"cross-origin"}
+_STARTS: Final = ("http.response.start", "websocket.http.response.start")
+"""ASGI's messages that carry headers of an answer; the second refuses an upgrade."""
 
 
 def harden(app: QuartTrio) -> None:
@@ -25,11 +27,11 @@ def harden(app: QuartTrio) -> None:
 
     async def hardened(scope: Any, receive: Any, send: Any) -> None:
         async def send_hardened(message: Any) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
                 message["headers"] = with_defaults(message["headers"])
             await send(message)
 
-        await inner(scope, receive, send_hardened if scope["type"] == "http" else send)
+        await inner(scope, receive, send_hardened)
 
     app.asgi_app = hardened  # type: ignore[method-assign]
 
@@ -37,10 +39,9 @@ def harden(app: QuartTrio) -> None:
 def with_defaults(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """An answer's headers (names in lower case), and what they do not say."""
     said = dict(headers)
-    more = []
-    if said.get(b"content-type", b"").startswith(b"text/html") and _FOR_PAGES[0] not in said:
-        more.append(_FOR_PAGES)
-    if said.get(b"access-control-allow-origin") == b"*" and _FOR_ALL_ORIGINS[0] not in said:
-        said[_FOR_ALL_ORIGINS[0]] = b""
-        more.append(_FOR_ALL_ORIGINS)
-    return [*headers, *more, *(default for default in _DEFAULTS if default[0] not in said)]
+    defaults = _DEFAULTS
+    if said.get(b"content-type", b"").startswith(b"text/html"):
+        defaults = defaults | _OF_PAGES
+    if said.get(b"access-control-allow-origin") == b"*":
+        defaults = defaults | _OF_WHAT_ALL_MAY_READ
+    return [*headers, *(default for default in defaults.items() if default[0] not in said)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from collabd.hub import fanout, tick
+from collabd.hub import fanout
 from collabd.hub.backlog import Backlog
 from collabd.protocol import close_codes
 from tests.hub.support import RUN, FakeClient, come, running_hub, settle
@@ -20,7 +20,6 @@ SMALL = 4
 
 def make_rooms_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a handful of members be a large room."""
-    monkeypatch.setattr(tick, "MOST_AT_ONCE", SMALL)
     monkeypatch.setattr(fanout, "SLICE", SMALL)
 
 
