@@ -24,6 +24,7 @@ from priority.priority import DeadlockError, MissingStreamError
 from collabd.errors import ProtocolError
 from collabd.gateway.http_socket import make_careful, without_extensions
 from collabd.gateway.refusals import Refusal, is_bare, refusal_for, refusal_of
+from collabd.gateway.strict import check_target
 
 MOST_HELD_BY_CONNECTION: Final = 8 * 1024 * 1024
 """Bytes of answers that may wait for one client's windows."""
@@ -98,6 +99,10 @@ class BoundedH2(H2Protocol):
             return ProtocolError("message_too_big", "the request's head is too large")
         if not all(value for name, value in headers if name in (b":authority", b"host")):
             return ProtocolError("invalid_parameter", "a request must have one Host, which is not empty")
+        try:
+            check_target(dict(headers).get(b":path", b""))
+        except ProtocolError as error:
+            return error
         return None
 
     async def _refuse(self, stream_id: int, refusal: Refusal) -> None:

@@ -17,6 +17,9 @@ from collabd.gateway.head import END_OF_HEAD
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _IN_NO_LINE: Final = re.compile(rb"[\r\n\0]")
+_WORDS_OF_A_REQUEST_LINE: Final = 3
+_TARGET: Final = re.compile(rb"/.*|\*|https?://[^/?#]+(?:[/?].*)?", re.IGNORECASE | re.DOTALL)
+"""A path, an asterisk, or a whole address. CONNECT, which asks a proxy with an authority alone, is not for a server."""
 
 
 Fields = Mapping[bytes, Sequence[bytes]]
@@ -45,6 +48,12 @@ def check_head(received: bytes, max_bytes: int) -> tuple[bytes, Fields] | None:
     return lines[0], fields
 
 
+def check_target(target: bytes) -> None:
+    """Raise ProtocolError for what is no form of a request target (RFC 9112, section 3.2; RFC 9113, 8.3.1)."""
+    if not _TARGET.fullmatch(target):
+        raise _bad("what is asked for must begin with a slash")
+
+
 def _fields(lines: Sequence[bytes]) -> dict[bytes, list[bytes]]:
     fields: dict[bytes, list[bytes]] = {}
     for line in lines:
@@ -58,6 +67,9 @@ def _fields(lines: Sequence[bytes]) -> dict[bytes, list[bytes]]:
 
 
 def _check_fields(request_line: bytes, fields: Fields) -> None:
+    words = request_line.split(b" ")
+    if len(words) == _WORDS_OF_A_REQUEST_LINE:  # what has more or fewer is refused by whoever reads it
+        check_target(words[1])
     is_current = request_line.endswith(b" HTTP/1.1")
     hosts = fields.get(b"host", ())
     if len(hosts) > 1 or b"" in hosts or (is_current and not hosts):

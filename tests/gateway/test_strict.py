@@ -47,6 +47,10 @@ BAD = {
 }
 
 
+TARGETS = [b"/", b"/a?b", b"/?/", b"/\xff", b"*", b"http://x", b"HTTPS://x:1/a?b", b"http://x?a"]
+NO_TARGETS = [b"?a", b"?", b"a", b"a/b", b"#", b"http://", b"http:///a", b"http://?a", b"ftp://x/", b"x:443", b"**"]
+
+
 @pytest.mark.parametrize("head", GOOD)
 def test_what_is_right_or_may_become_so_passes(head: bytes) -> None:
     """A head that is still on its way is looked at again when there is more of it."""
@@ -84,3 +88,17 @@ def test_a_head_that_is_too_large_is_refused_however_it_comes(end: bytes) -> Non
         check_head(start + b"b" * LIMIT + end, LIMIT)
     assert refused.value.status == 413
     check_head(start + b"\r\n\r\n" + b"b" * LIMIT, LIMIT)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_path_an_address_or_an_asterisk_can_be_asked_for(target: bytes) -> None:
+    """The forms of RFC 9112, section 3.2, but for the one that only proxies are asked with."""
+    check_head(b"GET " + target + b" HTTP/1.1\r\nhost: x\r\n\r\n", LIMIT)
+
+
+@pytest.mark.parametrize("target", NO_TARGETS)
+def test_what_is_no_form_of_a_target_is_refused(target: bytes) -> None:
+    """Quart fails at an empty path: one request for `?a` was a 500 and a traceback."""
+    with pytest.raises(ProtocolError, match="slash") as refused:
+        check_head(b"GET " + target + b" HTTP/1.1\r\nhost: x\r\n\r\n", LIMIT)
+    assert refused.value.status == 400

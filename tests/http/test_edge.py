@@ -135,6 +135,14 @@ def test_http_1_1_needs_a_host_that_says_something(sock: socket.socket, host: st
     assert_refused(receive_answer(sock)[0], 400, "invalid_parameter")
 
 
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_what_is_asked_for_begins_with_a_slash(sock: socket.socket, upgrade: bool) -> None:
+    """Whoever would read it."""
+    request = upgrade_request("localhost", "?a", [])
+    sock.sendall(request if upgrade else b"GET ?a HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    assert_refused(receive_answer(sock)[0], 400, "invalid_parameter")
+
+
 def test_an_answer_to_a_body_nobody_reads_arrives(sock: socket.socket) -> None:
     """The connection is not reset under it, though megabytes are still on their way."""
     size = 6_000_000
@@ -253,6 +261,16 @@ def test_http2_needs_an_authority(encrypted: Server) -> None:
     peer = Http2Peer(encrypted)
     status, headers, body = peer.answer(peer.ask("/actuator/health", authority=""))
     assert_refused(Answer(status, headers, body), 400, "invalid_parameter")
+    peer.close()
+
+
+@pytest.mark.parametrize("path", ["?a", "a", "http://"])
+def test_http2_asks_for_what_begins_with_a_slash(encrypted: Server, path: str) -> None:
+    """A 400, and the connection goes on."""
+    peer = Http2Peer(encrypted)
+    status, headers, body = peer.answer(peer.ask(path))
+    assert_refused(Answer(status, headers, body), 400, "invalid_parameter")
+    assert peer.answer(peer.ask("/actuator/health"))[0] == 200
     peer.close()
 
 

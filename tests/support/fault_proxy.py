@@ -124,11 +124,12 @@ class FaultProxy:
             self._listener = None
 
     def cut(self) -> None:
-        """Reset every existing connection."""
+        """Reset every existing connection, also one that is on its way to the server."""
         for link in list(self._links):
             link.cut()
         for client in self._waiting:
             _reset(client)
+        self._waiting.clear()
 
     def stall(self) -> None:
         """Let nothing pass until `heal`."""
@@ -179,12 +180,16 @@ class FaultProxy:
         self.accepted += 1
         self._waiting.add(client)
         await self._flowing.wait()
-        self._waiting.discard(client)
         try:
             server = await trio.open_tcp_stream(*self._upstream)
         except OSError:
+            self._waiting.discard(client)
             _reset(client)
             return
+        if client not in self._waiting:  # cut meanwhile
+            await server.aclose()
+            return
+        self._waiting.remove(client)
         link = _Link(client, server)
         self._links.add(link)
         try:

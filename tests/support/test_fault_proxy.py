@@ -71,6 +71,21 @@ async def test_refuse_refuses_new_connections_and_heal_takes_the_same_port_again
         assert await _ask(await _connect(proxy), b"new") == b"NEW"
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_cut_resets_a_connection_that_is_on_its_way_to_the_server(turns: int) -> None:
+    """However far it has come: none of them serves anybody afterwards."""
+    async with _proxied_echo() as proxy:
+        stream = await _connect(proxy)
+        while not proxy.accepted:
+            await trio.lowlevel.checkpoint()
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        proxy.cut()
+        with pytest.raises(trio.BrokenResourceError), trio.fail_after(1):
+            await _ask(stream, b"a")
+            await stream.receive_some(100)
+
+
 async def test_cut_resets_every_connection_once() -> None:
     """`cut` is a reset for those that exist and nothing for later ones."""
     async with _proxied_echo() as proxy:

@@ -96,7 +96,6 @@ scenario("S2: thirty seconds without network, with fifty messages queued", async
   const sent = flags(ann, "a", 50);
   const others = flags(bob, "b", 50);
   await Promise.all([time.pass(30_000), ...others]);
-  // Should this fail: another program may have been given the port that the proxy does not listen on meanwhile.
   assert.equal(ann.problem()?.code, "unreachable", String(ann.problem()));
   assert.equal(ann.queuedMessageCount(), 50);
   assert.equal(ann.connectionHealth().isHealthy, false);
