@@ -123,7 +123,7 @@ def _read(pieces: list[bytes]) -> tuple[list[bytes], bytes, object]:
         for piece in pieces:
             if not subject.feed(piece, 0.0):
                 break
-    return told.messages, told.frames, subject.close_code()
+    return told.messages, told.frames + subject.last_words, subject.close_code()
 
 
 def fuzz_frames(data: bytes) -> None:
