@@ -7,7 +7,7 @@ numbers: the ring's head, a member's position, and how many frames of the runnin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
@@ -33,6 +33,28 @@ class _Told(NamedTuple):
     data: bytes
     events: int
     head: int
+
+
+class _Flush(NamedTuple):
+    """A tick to be written: each member's send, in their order, and who gets frames of its own afterwards."""
+
+    told: _Told
+    sends: list[Send]
+    dirty: list[Connection]
+
+
+class _Underway:
+    """A tick that is being written to a large room, with turns for others in between."""
+
+    def __init__(self, told: _Told, owed: list[Connection]) -> None:
+        self.told = told
+        self.owed = owed
+        """Who may not have got it yet; some of the first of them may."""
+        self.gone: set[Connection] = set()
+
+
+_SKIP: Final[Send] = len
+"""A send that takes all and writes nothing."""
 
 
 class FanOut:
@@ -61,7 +83,7 @@ class FanOut:
         self._level: dict[Connection, Send] = {}
         self._backlog = Backlog(ring, older, nursery, counters, outbox_max_bytes, self._becomes_newcomer)
         self._flushed_events = 0
-        self._flushing = False
+        self._underway: _Underway | None = None
         self._fault: Exception | None = None
 
     # What the run calls: nothing here waits.
@@ -94,7 +116,7 @@ class FanOut:
 
         For pings: to wake the flusher for each of them would cost more than the ping itself.
         """
-        if connection.stage is Stage.LEVEL and not connection.private and not self._flushing:
+        if connection.stage is Stage.LEVEL and not connection.private and self._underway is None:
             try:
                 frame = frame[connection.send(frame) :]
             except BlockingIOError:
@@ -107,6 +129,8 @@ class FanOut:
     def finish(self, connection: Connection, last_frame: bytes) -> None:
         """Make all that a connection is still owed, and a last frame, part of its own outbox: it is about to close."""
         if connection.stage is Stage.LEVEL:
+            if self._underway is not None and connection in self._underway.owed:
+                connection.private.append(self._underway.told.data)
             connection.private += self._pending
         elif connection.stage is Stage.NEWCOMER:
             connection.private += self._pending[connection.skip :]
@@ -128,6 +152,8 @@ class FanOut:
         if connection.stage is Stage.LEVEL:
             connection.sent += self._flushed_events - connection.counted_from
             del self._level[connection]
+            if self._underway is not None:
+                self._underway.gone.add(connection)
         elif connection.stage is Stage.BACKLOGGED:
             self._backlog.remove(connection)
         elif connection.stage is Stage.NEWCOMER:
@@ -160,7 +186,7 @@ class FanOut:
         Answers how many it was. A fault is raised by the task, whose end is its run's.
         """
         members = len(self._level) + len(self._newcomers)
-        if self._flushing or members > most:
+        if self._underway is not None or members > most:
             self._wake.set()
             return 0
         try:
@@ -180,44 +206,48 @@ class FanOut:
             if len(self._level) <= SLICE:
                 self._write_small()
             else:
-                self._flushing = True
                 await self._write_large()
-                self._flushing = False
 
     def _write_small(self) -> None:
         """Write one tick to everyone in one go."""
-        dirty = self._take_dirty()
-        for connection in dirty:
-            self._level[connection] = len  # takes all, and writes nothing: its turn comes afterwards
-        sends = list(self._level.values()) if self._pending else []
-        for connection in dirty:
-            self._level[connection] = connection.send
-        told = self._take_tick()
-        self._send_to_each(sends, told)
+        told, sends, dirty = self._take_tick()
+        self._send_to_each(sends, told, self._level)
         for connection in dirty:
             self._write(connection, told)
         self._backlog.check_bounds()
 
     async def _write_large(self) -> None:
         """Write one tick to everyone, with turns for others in between. Members may go meanwhile."""
-        dirty = self._take_dirty()
-        members = list(self._level) if self._pending else dirty
-        told = self._take_tick()
+        members = list(self._level) if self._pending else []
+        told, sends, dirty = self._take_tick()
+        underway = self._underway = _Underway(told, [*members, *dirty])
         for start in range(0, len(members), SLICE):
             if start:
                 await trio.lowlevel.checkpoint()
-            for connection in members[start : start + SLICE]:
+            some, theirs = members[start : start + SLICE], sends[start : start + SLICE]
+            if underway.gone:
+                theirs = [_SKIP if each in underway.gone else send for each, send in zip(some, theirs, strict=True)]
+            self._send_to_each(theirs, told, some)
+            del underway.owed[:SLICE]
+        for start in range(0, len(dirty), SLICE):
+            if start or members:
+                await trio.lowlevel.checkpoint()
+            for connection in dirty[start : start + SLICE]:
                 if connection.stage is Stage.LEVEL:
                     self._write(connection, told)
+            del underway.owed[:SLICE]
+        self._underway = None
         self._backlog.check_bounds()
 
-    def _take_dirty(self) -> list[Connection]:
-        """Level members that have frames of their own to get."""
+    def _take_tick(self) -> _Flush:
+        """What was told since the last tick, and to whom; newcomers get their part of it here, and are level then."""
         dirty, self._dirty = self._dirty, []
-        return [connection for connection in dict.fromkeys(dirty) if connection.stage is Stage.LEVEL]
-
-    def _take_tick(self) -> _Told:
-        """What was told since the last tick; newcomers get their part of it here, and are level then."""
+        dirty = [connection for connection in dict.fromkeys(dirty) if connection.stage is Stage.LEVEL]
+        for connection in dirty:
+            self._level[connection] = _SKIP  # its turn comes afterwards
+        sends = list(self._level.values()) if self._pending else []
+        for connection in dirty:
+            self._level[connection] = connection.send
         pending, self._pending = self._pending, []
         newcomers, self._newcomers = self._newcomers, []
         self._pending_transient = {}
@@ -226,9 +256,9 @@ class FanOut:
         told = _Told(b"".join(pending), len(pending), self._ring.head)
         for connection in newcomers:
             self._bring_in(connection, pending[connection.skip :], told.head)
-        return told
+        return _Flush(told, sends, dirty)
 
-    def _send_to_each(self, sends: list[Send], told: _Told) -> None:
+    def _send_to_each(self, sends: list[Send], told: _Told, members: Iterable[Connection]) -> None:
         # The hot loop: one system call per member, and of each member only what that needs is touched: between two
         # ticks the processor's caches are full of other things.
         data, size = told.data, len(told.data)
@@ -244,9 +274,9 @@ class FanOut:
                 if sent != size:
                     failed.append((index, sent))
         if failed:
-            members = list(self._level)  # as they were: nobody but newcomers, who stand at the end, came or went
+            listed = list(members)
             for index, taken in failed:
-                self._settle(members[index], told, data, taken)
+                self._settle(listed[index], told, data, taken)
 
     def _write(self, connection: Connection, told: _Told) -> None:
         """Write a member's own frames and then the shared ones."""

@@ -101,6 +101,27 @@ async def test_what_comes_while_a_large_room_is_written_comes_after_it(
         assert [moves(client) for client in staying] == [[1, 2]] * len(staying)
 
 
+async def test_who_is_said_goodbye_while_a_large_room_is_written_gets_the_tick_first(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the tick was written to it already or not; nobody gets it twice."""
+    make_rooms_small(monkeypatch)
+    async with running_hub() as hub:
+        clients = [await come(hub, f"u{number}") for number in range(4 * SMALL)]
+        await settle()
+        clients[0].send("CURSOR_MOVE", 1)
+        while not moves(clients[0]):
+            await trio.lowlevel.checkpoint()
+        assert moves(clients[-1]) == []  # its slice is the fourth
+        hub._say_goodbye(hub.runs[RUN])
+        await settle()
+        for client in clients:
+            client.link.received += b"".join(client.connection.private)  # as the gateway does when it ends a connection
+        told = [[message["eventType"] for message in client.messages()][-2:] for client in clients]
+        assert told == [["CURSOR_MOVE", "DRAIN"]] * len(clients)
+        assert [moves(client) for client in clients] == [[1]] * len(clients)
+
+
 async def test_a_fault_in_one_run_ends_that_run_only(
     autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
