@@ -161,6 +161,14 @@ def test_the_sender_is_told_what_is_wrong(text: bytes, word: str) -> None:
     assert word in reason_against(text)
 
 
+def test_a_number_beyond_double_is_found_wherever_it_stands() -> None:
+    """The look at some of the bytes, before the look at all of them, misses none."""
+    for before in range(320):
+        for digits, is_refused in ((b"9" * 309, True), (b"1" * 309, False), (b"9" * 308, False)):
+            text = b'["' + b"x" * before + b'",' + digits + b"]"
+            assert passes(text) is not is_refused, (before, len(digits))
+
+
 @pytest.mark.parametrize(
     "text",
     [
