@@ -35,14 +35,6 @@ class _Told(NamedTuple):
     head: int
 
 
-class _Flush(NamedTuple):
-    """A tick to be written: each member's send, in their order, and who gets frames of its own afterwards."""
-
-    told: _Told
-    sends: list[Send]
-    dirty: list[Connection]
-
-
 class _Underway:
     """A tick that is being written to a large room, with turns for others in between."""
 
@@ -239,10 +231,14 @@ class FanOut:
         self._underway = None
         self._backlog.check_bounds()
 
-    def _take_tick(self) -> _Flush:
-        """What was told since the last tick, and to whom; newcomers get their part of it here, and are level then."""
+    def _take_tick(self) -> tuple[_Told, list[Send], list[Connection]]:
+        """What was told since the last tick, each member's send in their order, and who gets frames of its own after.
+
+        Newcomers get their part of the tick here, and are level then.
+        """
         dirty, self._dirty = self._dirty, []
-        dirty = [connection for connection in dict.fromkeys(dirty) if connection.stage is Stage.LEVEL]
+        if dirty:
+            dirty = [connection for connection in dict.fromkeys(dirty) if connection.stage is Stage.LEVEL]
         for connection in dirty:
             self._level[connection] = _SKIP  # its turn comes afterwards
         sends = list(self._level.values()) if self._pending else []
@@ -256,7 +252,7 @@ class FanOut:
         told = _Told(b"".join(pending), len(pending), self._ring.head)
         for connection in newcomers:
             self._bring_in(connection, pending[connection.skip :], told.head)
-        return _Flush(told, sends, dirty)
+        return told, sends, dirty
 
     def _send_to_each(self, sends: list[Send], told: _Told, members: Iterable[Connection]) -> None:
         # The hot loop: one system call per member, and of each member only what that needs is touched: between two
