@@ -125,6 +125,7 @@ class Conversation:
         expires_at = field(data, "expiresAt", int, None)
         self._renewing = False
         self._engine.credentials.accepted(None if expires_at is None else expires_at / 1000)
+        self._engine.note_problem(None)
         self._due.ring()
 
     # Sending
@@ -189,9 +190,9 @@ class Conversation:
     async def _renew(self) -> None:
         try:
             token = await self._engine.credentials.renew()
-        except TokenUnavailable as problem:
-            self._drop(Ending(problem))
-            await trio.sleep_forever()
+        except TokenUnavailable as problem:  # the connection is as good as its token still is
+            self._engine.note_problem(problem)
+            return
         if token is None:  # there is no function
             self._engine.credentials.renew_at = None
             return

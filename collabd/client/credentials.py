@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from collabd.client.errors import TokenUnavailable
-from collabd.client.settings import REQUEST_TIMEOUT_S, SHORTEST_RENEWAL_S
+from collabd.client.settings import RENEWAL_RETRY_S, REQUEST_TIMEOUT_S, SHORTEST_RENEWAL_S
 from collabd.client.tokens import checked_token, expiry_of, renewal_due_in
 
 #: A token, or a function that supplies one each time it is asked.
@@ -39,32 +39,52 @@ class Credentials:
                 raise TokenUnavailable(str(error)) from error
 
     async def current(self) -> str | None:
-        """The token to use now, asked for if there is none or it ends soon. Raises TokenUnavailable."""
+        """The token to use now, asked for if there is none or it ends soon. Raises TokenUnavailable.
+
+        A known one is used on where the function fails: whether it is still good is for the server to say (R52).
+        """
         if self._wants_one():
             async with self._asking:
                 if self._wants_one():
-                    await self.renew()
+                    await self._renew_if_possible()
         return self.token
+
+    async def _renew_if_possible(self) -> None:
+        try:
+            await self.renew()
+        except TokenUnavailable:
+            if self.token is None:
+                raise
 
     def _wants_one(self) -> bool:
         due = self.renew_at is not None and self._now() >= self.renew_at
         return callable(self._source) and (self.token is None or due)
 
     async def renew(self) -> str | None:
-        """Ask the function for a new token; None where there is no function. Raises TokenUnavailable."""
+        """Ask the function for a new token; None where there is no function.
+
+        Raises TokenUnavailable; the next renewal is then due after a pause.
+        """
         if not callable(self._source):
             return None
         try:
-            with trio.move_on_after(REQUEST_TIMEOUT_S) as patience:
-                supplied = self._source()
-                token = checked_token(await supplied if inspect.isawaitable(supplied) else supplied)
-        except Exception as error:
-            raise TokenUnavailable(f"the token function failed with {error!r}") from error
-        if patience.cancelled_caught:
-            raise TokenUnavailable(f"the token function did not return within {REQUEST_TIMEOUT_S:g} s")
+            token = await self._ask(self._source)
+        except TokenUnavailable:
+            self.renew_at = self._now() + RENEWAL_RETRY_S
+            raise
         self.token = token
         self._note_expiry(expiry_of(token))
         return token
+
+    async def _ask(self, supply: Callable[[], str | Awaitable[str]]) -> str:
+        try:
+            with trio.move_on_after(REQUEST_TIMEOUT_S) as patience:
+                supplied = supply()
+                return checked_token(await supplied if inspect.isawaitable(supplied) else supplied)
+        except Exception as error:
+            raise TokenUnavailable(f"the token function failed with {error!r}") from error
+        assert patience.cancelled_caught
+        raise TokenUnavailable(f"the token function did not return within {REQUEST_TIMEOUT_S:g} s")
 
     def accepted(self, expires_at: float | None = None) -> None:
         """The server took the token; `expires_at` (seconds since 1970) where it said until when."""

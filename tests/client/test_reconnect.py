@@ -171,6 +171,7 @@ def test_every_constant_stands_in_the_rules_with_its_value() -> None:
         "cursorIntervalMs": settings.CURSOR_INTERVAL_S,
         "healthIntervalMs": settings.HEALTH_INTERVAL_S,
         "tokenLeewayMs": settings.TOKEN_LEEWAY_S,
+        "renewalRetryMs": settings.RENEWAL_RETRY_S,
         "heartbeatIntervalMs": Limits().heartbeat_interval_s,
         "pollingIntervalMs": Limits().polling_interval_s,
     }

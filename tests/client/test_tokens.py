@@ -63,6 +63,57 @@ async def test_a_token_is_renewed_before_it_ends(autojump_clock: MockClock, open
         assert run.health.reconnection_count == 0
 
 
+async def test_a_function_that_fails_at_a_renewal_costs_no_connection(
+    autojump_clock: MockClock, opened: Opener
+) -> None:
+    """R52: it is asked again, and the problem is told until a token was accepted."""
+    from tests.client.test_values import token
+
+    asked: list[float] = []
+
+    def supply() -> str:
+        asked.append(trio.current_time())
+        if len(asked) in (2, 3):
+            raise RuntimeError("no vault")
+        return token({"exp": 1_000_000 + (100 if len(asked) == 1 else 600)})
+
+    async with fake_server() as server, opened(server, token=supply) as run:
+        await until(run, lambda: len(asked) == 2)
+        named = run.problem
+        assert isinstance(named, errors.TokenUnavailable)
+        await trio.sleep(15)
+        assert (len(asked), len(server.peer.types("AUTH"))) == (4, 1)
+        assert asked[3] - asked[2] >= 5
+        assert run.problem is None
+        assert (run.health.state, run.health.reconnection_count) == ("live", 0)
+
+
+async def test_a_known_token_is_used_on_while_the_function_fails_until_it_is_refused(
+    autojump_clock: MockClock, opened: Opener
+) -> None:
+    """R52: a short fault of whoever supplies tokens is seen by nobody."""
+    from tests.client.test_values import token
+
+    known = token({"exp": 1_000_000 + 100})
+    tokens = iter([known])
+
+    def supply() -> str:
+        try:
+            return next(tokens)
+        except StopIteration:
+            raise RuntimeError("no vault") from None
+
+    async with fake_server() as server, opened(server, token=supply) as run:
+        server.good_token = known
+        await trio.sleep(85)
+        await server.peer.close(1001)
+        await server.wait_for_peer(2)
+        await run.send_flag("s", "n")
+        server.good_token = "another"
+        await server.peer.close(4401)
+        await until(run, lambda: isinstance(run.problem, errors.TokenUnavailable) and run.health.state != "live")
+
+
 async def test_a_token_function_that_fails_is_a_named_problem(autojump_clock: MockClock, opened: Opener) -> None:
     """R51: at the start it is raised, later it is a problem that is tried again."""
 

@@ -16,6 +16,7 @@ export const FIXED = Object.freeze({
   cursorIntervalMs: 50,
   healthIntervalMs: 30_000,
   tokenLeewayMs: 60_000,
+  renewalRetryMs: 5_000,
   tokenPatienceMs: 30_000,
   storagePatienceMs: 5_000,
   leaseMs: 10_000,

@@ -30,7 +30,7 @@ const RATE_LIMIT_PAUSE_MS = 1_000;
  * @property {Tokens} tokens
  * @property {LimitKeeper} limits
  * @property {View} view
- * @property {(problem: CollabdError) => void} onProblem
+ * @property {(problem: CollabdError | null) => void} onProblem
  */
 
 export class Conversation {

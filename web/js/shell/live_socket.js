@@ -15,8 +15,6 @@ import { encodeControl } from "../core/message.js";
 import { TokenUnavailableError } from "../errors.js";
 import { Heartbeat } from "./heartbeat.js";
 
-const RENEWAL_RETRY_MS = 5_000;
-
 /**
  * @typedef {object} LiveHandlers
  * @property {() => number} lastSequence
@@ -24,7 +22,7 @@ const RENEWAL_RETRY_MS = 5_000;
  * @property {(latencyMs: number) => void} onLatency
  * @property {(now: number) => void} onLook about once a second
  * @property {() => void} onSilent
- * @property {(problem: TokenUnavailableError) => void} onProblem
+ * @property {(problem: TokenUnavailableError | null) => void} onProblem null: it is over
  */
 
 export class LiveSocket {
@@ -43,6 +41,7 @@ export class LiveSocket {
     this.quietUntil = -Infinity;
     this.healthDueAt = Infinity;
     this.renewAfter = -Infinity;
+    this.renewalFailed = false;
     this.heartbeat = new Heartbeat(env, heartbeatIntervalMs, {
       ping: () => this.#ping(),
       silent: () => handlers.onSilent(),
@@ -74,7 +73,14 @@ export class LiveSocket {
   heard({ eventType, data }) {
     this.heartbeat.heard();
     if (eventType === "PONG") this.#ponged(data);
-    if (eventType === "AUTH_OK") this.tokens.accepted(data?.expiresAt);
+    if (eventType === "AUTH_OK") this.#renewed(data?.expiresAt);
+  }
+
+  /** @param {number | undefined} expiresAt milliseconds since 1970 */
+  #renewed(expiresAt) {
+    this.tokens.accepted(expiresAt);
+    if (this.renewalFailed) this.handlers.onProblem(null);
+    this.renewalFailed = false;
   }
 
   /** @param {{sentAt?: number, serverTime?: number}} data */
@@ -107,10 +113,11 @@ export class LiveSocket {
 
   /** @param {number} now */
   async #renewToken(now) {
-    this.renewAfter = now + RENEWAL_RETRY_MS;
+    this.renewAfter = now + FIXED.renewalRetryMs;
     try {
       this.link.send(encodeControl("AUTH", { token: await this.tokens.renew() }));
     } catch (problem) {
+      this.renewalFailed = true;
       this.handlers.onProblem(/** @type {TokenUnavailableError} */ (problem));
     }
   }

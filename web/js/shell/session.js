@@ -198,7 +198,7 @@ export class Session {
    */
   #liveNow(welcome, link) {
     const { env, incoming, outgoing, connection, cursor, tokens, limits, view } = this;
-    const onProblem = (/** @type {CollabdError} */ problem) => this.#problemIs(problem);
+    const onProblem = (/** @type {CollabdError | null} */ problem) => this.#problemIs(problem);
     this.routes.sessionId = welcome.sessionId;
     limits.hear(welcome);
     const parts = { incoming, outgoing, connection, cursor, tokens, limits, view, onProblem };

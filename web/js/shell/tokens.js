@@ -47,12 +47,18 @@ export class Tokens {
   }
 
   /**
+   * A known token is used on where the function fails: whether it is still good is for the server to say (R52).
    * @returns {Promise<string | null>} null where no token is used
    * @throws {TokenUnavailableError}
    */
   async current() {
-    if (this.canRenew && (this.token === null || this.isDue())) return this.#inTime(this.renew());
-    return this.token;
+    if (!this.canRenew || (this.token !== null && !this.isDue())) return this.token;
+    try {
+      return await this.#inTime(this.renew());
+    } catch (problem) {
+      if (this.token === null) throw problem;
+      return this.token;
+    }
   }
 
   /**
@@ -83,11 +89,10 @@ export class Tokens {
     let token;
     try {
       token = await /** @type {() => string | Promise<string>} */ (this.option)();
+      if (typeof token !== "string" || token === "") throw new TypeError("it gave no text");
     } catch (cause) {
+      this.dueAt = this.#serverTime() + FIXED.renewalRetryMs;
       throw new TokenUnavailableError(cause);
-    }
-    if (typeof token !== "string" || token === "") {
-      throw new TokenUnavailableError(new TypeError("it gave no text"));
     }
     this.token = token;
     this.dueAt = this.#dueAt(tokenExpiry(token));

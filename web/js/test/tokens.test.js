@@ -119,6 +119,49 @@ test("R51: two requests that are refused with the same token ask for one fresh o
   assert.equal(store.connectionState(), "polling");
 });
 
+test("R52: a function that fails at a renewal costs no connection, and is asked again", async () => {
+  const time = new VirtualTime();
+  const server = new FakeServer(time);
+  let asked = 0;
+  const token = () => {
+    asked += 1;
+    if (asked > 1 && asked < 4) throw new Error("signed out");
+    return jwt(Math.floor(server.wall() / 1000) + (asked === 1 ? 100 : 600), String(asked));
+  };
+  const { store } = world({ time, server, token });
+  store.connectToRun(RUN);
+  await time.advance(82_000);
+  assert.equal(store.problem()?.code, "no_token");
+  assert.equal(store.connectionState(), "live");
+  await time.advance(12_000);
+  assert.equal(store.problem(), null);
+  assert.equal(asked, 4);
+  assert.equal(server.received.filter((frame) => frame.eventType === "AUTH").length, 1);
+  assert.equal(server.dials.length, 1);
+});
+
+test("R52: a known token is used on while the function fails, until it is refused", async () => {
+  const time = new VirtualTime();
+  const server = new FakeServer(time);
+  let asked = 0;
+  const known = jwt(Math.floor(server.wall() / 1000) + 100, "known");
+  const token = () => {
+    if (++asked > 1) throw new Error("signed out");
+    return known;
+  };
+  const { store } = world({ time, server, token });
+  store.connectToRun(RUN);
+  await time.advance(85_000);
+  server.cut(1006);
+  await time.advance(5_000);
+  assert.equal(store.connectionState(), "live");
+  assert.deepEqual(server.protocols.at(-1), ["collabd.v1", `bearer.${known}`]);
+  server.cut(4401);
+  await time.advance(5_000);
+  assert.equal(store.problem()?.code, "no_token");
+  assert.notEqual(store.connectionState(), "live");
+});
+
 test("R52: a token that is about to expire is renewed over the connection, by the server's clock", async () => {
   const time = new VirtualTime();
   const server = new FakeServer(time);
