@@ -198,6 +198,8 @@ class FanOut:
             if len(self._level) <= SLICE:
                 self._write_small()
             else:
+                # What is being read just now comes along: to write it by itself would cost a whole round of writes.
+                await trio.lowlevel.checkpoint()
                 await self._write_large()
 
     def _write_small(self) -> None:

@@ -81,6 +81,24 @@ async def test_a_room_too_large_for_one_turn_is_left_to_its_task(
         assert [moves(client) for client in clients] == [[1]] * len(clients)
 
 
+async def test_what_comes_just_before_a_large_room_is_written_comes_along(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One write to each of many members is worth waiting for a turn."""
+    make_rooms_small(monkeypatch)
+    async with running_hub() as hub:
+        clients = [await come(hub, f"u{number}") for number in range(SMALL + 1)]
+        await settle()
+        for _ in range(10):  # Trio runs what is ready in any order
+            before = [len(client.link.writes) for client in clients]
+            hub.tick.gather(lambda: clients[0].send("CURSOR_MOVE", 1))
+            await trio.lowlevel.checkpoint()
+            hub.tick.gather(lambda: clients[1].send("CURSOR_MOVE", 2))
+            await settle()
+            assert [len(client.link.writes) for client in clients] == [count + 1 for count in before]
+        assert [moves(client) for client in clients] == [[1, 2] * 10] * len(clients)
+
+
 async def test_what_comes_while_a_large_room_is_written_comes_after_it(
     autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
