@@ -160,6 +160,10 @@ TABLE = (
         ),
     ),
     Workload(
+        "room-100-awake", "room of 100, 1 outstanding, clients that never sleep", ("collabd", "uwebsockets", "nchan"),
+        fan_out("members=100,outstanding=1,awake=1"),
+    ),
+    Workload(
         "open-loop", "1,000 clients in 50 rooms, 2,000 messages/s", ("collabd", "ws", "uwebsockets"),
         fan_out("rooms=50,members=20,rate=2000", settle=1),
         (

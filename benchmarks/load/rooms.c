@@ -2,7 +2,8 @@
  *
  * A message is done when every member of its room that reads has it; a room with `outstanding` keeps that many not
  * done. With `rate` messages leave by the clock instead, stamped with the time they were due, so that a server that
- * falls behind cannot hide it. With `acks` each writer keeps `outstanding` messages of its own not acknowledged.
+ * falls behind cannot hide it. With `acks` each writer keeps `outstanding` messages of its own not acknowledged. With
+ * `awake` the clients look for bytes again and again and never sleep, so that no server pays for waking them.
  */
 #include "load.h"
 
@@ -15,7 +16,7 @@
 struct group {
     uint32_t rooms, members, outstanding, writers, slow, slow_rate, size;
     double rate;
-    bool acks;
+    bool acks, awake;
     struct room *room;
     struct histogram latency, ack_latency;
     uint64_t deliveries, messages, acked, errors, lost;
@@ -240,7 +241,9 @@ static uint64_t time_to_next(uint64_t now, uint64_t until)
 {
     uint64_t wait = until > now ? until - now : 0;
     for (uint32_t i = 0; i < group_count; i++)
-        if (is_writing && groups[i].rate > 0)
+        if (is_writing && groups[i].awake)
+            wait = 0;
+        else if (is_writing && groups[i].rate > 0)
             wait = groups[i].due_ns <= now ? 0 : groups[i].due_ns - now < wait ? groups[i].due_ns - now : wait;
     return wait < 50000000 ? wait : 50000000;
 }
@@ -330,6 +333,7 @@ static void parse_group(const char *spec)
         else if (!strcmp(part, "slow_rate")) g->slow_rate = (uint32_t)number;
         else if (!strcmp(part, "size")) g->size = (uint32_t)number;
         else if (!strcmp(part, "acks")) g->acks = number != 0;
+        else if (!strcmp(part, "awake")) g->awake = number != 0;
         else fprintf(stderr, "unknown word in --group: %s\n", part), exit(2);
     }
     if (g->writers == 0 || g->writers > g->members - g->slow)

@@ -75,9 +75,9 @@ def _is_too_deep(text: bytes) -> bool:
 
 
 def _has_many_digits_in_a_row(text: bytes) -> bool:
-    """Whether there may be an integer beyond double, for a fiftieth of what it takes to find one (docs/performance.md).
+    """Whether there may be an integer beyond double, for a fortieth at most of what finding it takes.
 
-    Of n bytes in a row one stands at a multiple of n.
+    Of n bytes in a row one stands at a multiple of n (docs/performance.md, "Checking").
     """
     sample = text[::_SHORTEST_OVERFLOW]
     return _DIGIT.search(sample) is not None and _LONG_RUN in text.translate(_DIGITS_ALIKE)
