@@ -200,9 +200,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--descriptors", type=int, default=200)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="collabd-peers-") as place:
+        first, second = Path(place) / "peers", Path(place) / "descriptors"
+        first.mkdir()
+        second.mkdir()
         try:
-            print(json.dumps(peers(options.half, options.deaf, Path(place) / "peers")), flush=True)
-            print(json.dumps(descriptors(options.descriptors, Path(place) / "descriptors")), flush=True)
+            print(json.dumps(peers(options.half, options.deaf, first)), flush=True)
+            print(json.dumps(descriptors(options.descriptors, second)), flush=True)
         except Broken as broken:
             print(f"BROKEN: {broken}", file=sys.stderr)
             return 1
