@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SLICE: Final = 256
 """Members written to before other tasks get a turn, so that one huge room does not starve a small one."""
 
+_SHARE_BYTES: Final = 32_768
+"""Who gets a multiple of this in one write counts as so many members: to copy it takes its time."""
+
 Send = Callable[[bytes], int]
 
 
@@ -175,9 +178,10 @@ class FanOut:
     def write_at_once(self, most: int) -> int:
         """Write what was told now, if that is to at most so many members (SLICE or fewer), else leave it to the task.
 
-        Answers how many it was. A fault is raised by the task, whose end is its run's.
+        Answers how many it was, those that get much counted as several. A fault is raised by the task, whose end is its
+        run's.
         """
-        members = len(self._level) + len(self._newcomers)
+        members = (len(self._level) + len(self._newcomers)) * self._weight()
         if self._underway is not None or members > most:
             self._wake.set()
             return 0
@@ -195,12 +199,16 @@ class FanOut:
             self._wake = trio.Event()
             if self._fault is not None:
                 raise self._fault
-            if len(self._level) <= SLICE:
+            if len(self._level) * self._weight() <= SLICE:
                 self._write_small()
             else:
                 # What is being read just now comes along: to write it by itself would cost a whole round of writes.
                 await trio.lowlevel.checkpoint()
                 await self._write_large()
+
+    def _weight(self) -> int:
+        """How many members one of them counts as, by what it is about to be written."""
+        return max(1, sum(map(len, self._pending)) // _SHARE_BYTES)
 
     def _write_small(self) -> None:
         """Write one tick to everyone in one go."""
@@ -213,23 +221,24 @@ class FanOut:
     async def _write_large(self) -> None:
         """Write one tick to everyone, with turns for others in between. Members may go meanwhile."""
         members = list(self._level) if self._pending else []
+        size = max(1, SLICE // self._weight())
         told, sends, dirty = self._take_tick()
         underway = self._underway = _Underway(told, [*members, *dirty])
-        for start in range(0, len(members), SLICE):
+        for start in range(0, len(members), size):
             if start:
                 await trio.lowlevel.checkpoint()
-            some, theirs = members[start : start + SLICE], sends[start : start + SLICE]
+            some, theirs = members[start : start + size], sends[start : start + size]
             if underway.gone:
                 theirs = [_SKIP if each in underway.gone else send for each, send in zip(some, theirs, strict=True)]
             self._send_to_each(theirs, told, some)
-            del underway.owed[:SLICE]
-        for start in range(0, len(dirty), SLICE):
+            del underway.owed[:size]
+        for start in range(0, len(dirty), size):
             if start or members:
                 await trio.lowlevel.checkpoint()
-            for connection in dirty[start : start + SLICE]:
+            for connection in dirty[start : start + size]:
                 if connection.stage is Stage.LEVEL:
                     self._write(connection, told)
-            del underway.owed[:SLICE]
+            del underway.owed[:size]
         self._underway = None
         self._backlog.check_bounds()
 

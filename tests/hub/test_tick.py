@@ -81,6 +81,32 @@ async def test_a_room_too_large_for_one_turn_is_left_to_its_task(
         assert [moves(client) for client in clients] == [[1]] * len(clients)
 
 
+async def test_who_is_told_much_counts_as_several(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few members and megabytes hold others up as long as many members do, so they get turns in between too."""
+    make_rooms_small(monkeypatch)
+    monkeypatch.setattr(fanout, "_SHARE_BYTES", 500)
+    slices: list[int] = []
+    send_to_each = fanout.FanOut._send_to_each
+
+    def watched(self: fanout.FanOut, sends: list[Any], told: Any, members: Any) -> None:
+        slices.append(len(sends))
+        send_to_each(self, sends, told, members)
+
+    async with running_hub() as hub:
+        clients = [await come(hub, f"u{number}") for number in range(SMALL)]
+        await settle()
+        monkeypatch.setattr(fanout.FanOut, "_send_to_each", watched)
+        hub.tick.gather(lambda: clients[0].send("CURSOR_MOVE", 1))
+        assert slices == [SMALL]
+        hub.tick.gather(lambda: clients[0].send("CURSOR_MOVE", "x" * 1_000))
+        assert slices == [SMALL]
+        await settle()
+        assert slices == [SMALL, SMALL // 2, SMALL // 2]
+        assert [len(moves(client)) for client in clients] == [2] * SMALL
+
+
 async def test_what_comes_just_before_a_large_room_is_written_comes_along(
     autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
