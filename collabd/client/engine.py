@@ -278,7 +278,7 @@ class Engine:
         self.observed.ring()
 
     def note_problem(self, problem: ConnectionProblem | None) -> None:
-        """Remember why there is no connection, for whoever asks."""
+        """Remember why there is no connection, or soon may be none, for whoever asks."""
         if self.problem is not problem:
             self.problem = problem
             self.observed.ring()

@@ -85,25 +85,22 @@ class BoundedH2(H2Protocol):
     # Requests ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _create_stream(self, request: Any) -> None:
-        fault = self._fault_of(request.headers)
-        if fault is not None:
+        try:
+            self._check_head(request.headers)
+        except ProtocolError as fault:
             await self._refuse(request.stream_id, refusal_of(fault))
             return
         request.headers = without_extensions(request.headers)
         await super()._create_stream(request)
         make_careful(self.streams.get(request.stream_id))
 
-    def _fault_of(self, headers: list[tuple[bytes, bytes]]) -> ProtocolError | None:
-        """What is wrong with a head that h2 lets pass."""
+    def _check_head(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Raise ProtocolError for what is wrong with a head that h2 lets pass."""
         if sum(len(name) + len(value) + 4 for name, value in headers) > self._max_head_bytes:
-            return ProtocolError("message_too_big", "the request's head is too large")
+            raise ProtocolError("message_too_big", "the request's head is too large")
         if not all(value for name, value in headers if name in (b":authority", b"host")):
-            return ProtocolError("invalid_parameter", "a request must have one Host, which is not empty")
-        try:
-            check_target(dict(headers).get(b":path", b""))
-        except ProtocolError as error:
-            return error
-        return None
+            raise ProtocolError("invalid_parameter", "a request must have one Host, which is not empty")
+        check_target(dict(headers).get(b":path", b""))
 
     async def _refuse(self, stream_id: int, refusal: Refusal) -> None:
         try:

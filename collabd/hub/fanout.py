@@ -247,14 +247,8 @@ class FanOut:
 
         Newcomers get their part of the tick here, and are level then.
         """
-        dirty, self._dirty = self._dirty, []
-        if dirty:
-            dirty = [connection for connection in dict.fromkeys(dirty) if connection.stage is Stage.LEVEL]
-        for connection in dirty:
-            self._level[connection] = _SKIP  # its turn comes afterwards
-        sends = list(self._level.values()) if self._pending else []
-        for connection in dirty:
-            self._level[connection] = connection.send
+        dirty = self._take_dirty()
+        sends = self._sends_but_of(dirty) if self._pending else []
         pending, self._pending = self._pending, []
         newcomers, self._newcomers = self._newcomers, []
         self._pending_transient = {}
@@ -264,6 +258,20 @@ class FanOut:
         for connection in newcomers:
             self._bring_in(connection, pending[connection.skip :], told.head)
         return told, sends, dirty
+
+    def _take_dirty(self) -> list[Connection]:
+        """Level members that have frames of their own to get."""
+        dirty, self._dirty = self._dirty, []
+        return [connection for connection in dict.fromkeys(dirty) if connection.stage is Stage.LEVEL]
+
+    def _sends_but_of(self, dirty: list[Connection]) -> list[Send]:
+        """Each level member's send, in their order; those who have frames of their own are passed over."""
+        for connection in dirty:
+            self._level[connection] = _SKIP
+        sends = list(self._level.values())
+        for connection in dirty:
+            self._level[connection] = connection.send
+        return sends
 
     def _send_to_each(self, sends: list[Send], told: _Told, members: Iterable[Connection]) -> None:
         # The hot loop: one system call per member, and of each member only what that needs is touched: between two
@@ -281,7 +289,7 @@ class FanOut:
                 if sent != size:
                     failed.append((index, sent))
         if failed:
-            listed = list(members)
+            listed = list(members)  # as they were: of a whole room at most newcomers, who stand at the end, came since
             for index, taken in failed:
                 self._settle(listed[index], told, data, taken)
 

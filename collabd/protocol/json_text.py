@@ -46,7 +46,7 @@ def check_json_text(text: bytes) -> None:
     # One byte is looked for much faster than six.
     if b"\\" in text and b"\\u0000" in text and _NUL_ESCAPE.search(text):
         raise ValueError("a NUL escape (\\u0000) is not allowed")
-    if len(text) >= _SHORTEST_OVERFLOW and _has_many_digits_in_a_row(text) and _has_huge_integer(text):
+    if len(text) >= _SHORTEST_OVERFLOW and _has_huge_integer(text):
         raise ValueError("a number is beyond the range of IEEE double")
 
 
@@ -85,6 +85,6 @@ def _has_many_digits_in_a_row(text: bytes) -> bool:
 
 def _has_huge_integer(text: bytes) -> bool:
     """Whether an integer is beyond double; read from the text, since a repeated key hides its earlier values."""
-    if not _LONG_INTEGER.search(text):
+    if not _has_many_digits_in_a_row(text):
         return False
     return any(isinf(float(number)) for number in _LONG_INTEGER.findall(_STRINGS.sub(b'""', text)))

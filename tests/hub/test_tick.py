@@ -9,6 +9,7 @@ import trio
 
 from collabd.hub import fanout
 from collabd.hub.backlog import Backlog
+from collabd.hub.hub import Hub
 from collabd.protocol import close_codes
 from tests.hub.support import RUN, FakeClient, come, running_hub, settle
 
@@ -26,6 +27,17 @@ def make_rooms_small(monkeypatch: pytest.MonkeyPatch) -> None:
 def moves(client: FakeClient) -> list[Any]:
     """The cursor moves that a client was told of."""
     return [message["data"] for message in client.of_type("CURSOR_MOVE")]
+
+
+async def a_room_written_in_part(hub: Hub) -> list[FakeClient]:
+    """Members of four slices; those of the first have been told a cursor move, those of the fourth have not yet."""
+    clients = [await come(hub, f"u{number}") for number in range(4 * SMALL)]
+    await settle()
+    clients[0].send("CURSOR_MOVE", 1)
+    while not moves(clients[0]):
+        await trio.lowlevel.checkpoint()
+    assert [moves(client) for client in clients[-SMALL:]] == [[]] * SMALL
+    return clients
 
 
 async def test_what_one_turn_reads_is_written_before_it_ends_and_in_one_piece(autojump_clock: trio.abc.Clock) -> None:
@@ -131,13 +143,8 @@ async def test_what_comes_while_a_large_room_is_written_comes_after_it(
     """Nobody is told the second before the first, though the room is small by then."""
     make_rooms_small(monkeypatch)
     async with running_hub() as hub:
-        clients = [await come(hub, f"u{number}") for number in range(4 * SMALL)]
-        await settle()
-        clients[0].send("CURSOR_MOVE", 1)
-        while not moves(clients[0]):
-            await trio.lowlevel.checkpoint()
+        clients = await a_room_written_in_part(hub)
         left, staying = clients[:-SMALL], clients[-SMALL:]
-        assert moves(staying[0]) == []  # its slice is the fourth
         for client in left:
             client.leave()
         hub.tick.gather(lambda: staying[0].send("CURSOR_MOVE", 2))
@@ -151,12 +158,7 @@ async def test_who_is_said_goodbye_while_a_large_room_is_written_gets_the_tick_f
     """Whether the tick was written to it already or not; nobody gets it twice."""
     make_rooms_small(monkeypatch)
     async with running_hub() as hub:
-        clients = [await come(hub, f"u{number}") for number in range(4 * SMALL)]
-        await settle()
-        clients[0].send("CURSOR_MOVE", 1)
-        while not moves(clients[0]):
-            await trio.lowlevel.checkpoint()
-        assert moves(clients[-1]) == []  # its slice is the fourth
+        clients = await a_room_written_in_part(hub)
         hub._say_goodbye(hub.runs[RUN])
         await settle()
         for client in clients:
